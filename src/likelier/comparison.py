@@ -1,0 +1,263 @@
+"""Several families under the same rules: train each, measure each, show them side by side."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+from likelier import data as sources
+from likelier.errors import InputError, unknown
+from likelier.experiment import CHECKPOINT_SECONDS, Budget, portable, resume, train
+from likelier.family import configure, find
+from likelier.features import extractor
+from likelier.files import read_json, write_json
+from likelier.images import Images
+from likelier.loop import resolve_device
+from likelier.measuring import Reference, measure
+from likelier.report import write_report
+from likelier.run import Run, make_folder
+
+FORMAT = 1
+FAMILIES = ("vae", "gan", "dcgan", "vae_gan")
+
+
+class Audience(Protocol):
+    """Whoever is told how a comparison gets on."""
+
+    def stage(self, name: str) -> None:
+        """Something without a measure of its own begins."""
+
+    def training(self, name: str, number: int, of: int) -> None:
+        """Run `number` of so many begins, or goes on."""
+
+    def progress(self, seen: int, total: int, record: Mapping[str, float]) -> None:
+        """As `OnProgress`."""
+
+    def note(self, text: str) -> None:
+        """Something the user should read now."""
+
+
+class Silence:
+    """An audience that is not there."""
+
+    def stage(self, name: str) -> None:
+        """Nothing."""
+
+    def training(self, name: str, number: int, of: int) -> None:
+        """Nothing."""
+
+    def progress(self, seen: int, total: int, record: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison came to."""
+
+    path: Path
+    runs: tuple[Run, ...]
+    results: tuple[Mapping[str, Any] | None, ...]
+    """What `likelier.measure` returned for each run; None where it could not be measured."""
+
+    @property
+    def report(self) -> Path:
+        """The page that shows it."""
+        return self.path / "report.html"
+
+
+def compare(
+    families: Sequence[str] = FAMILIES,
+    data: str | Path | Images = "digits",
+    *,
+    data_root: str | Path | None = None,
+    epochs: float | None = None,
+    images: int | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    seeds: int = 1,
+    out: str | Path | None = None,
+    device: str = "auto",
+    settings: Mapping[str, Any] | None = None,
+    audience: Audience | None = None,
+) -> Comparison:
+    """Train every family on the same data with the same budget, measure all, and write one `report.html`.
+
+    Args:
+        families: names or dotted paths; each is trained once per seed.
+        data, data_root, epochs, images, minutes, device: as in `likelier.train`.
+        seed, seeds: the first training seed, and how many follow on from it.
+        out: the folder to make; by default `runs/compare-DATA`.
+        settings: by name, for every family that has one of that name; `FAMILY.name` is for one family alone.
+        audience: is told how things get on.
+
+    Raises:
+        InputError: something in the above cannot be used; nothing has been written then.
+
+    >>> import likelier, tempfile
+    >>> comparison = likelier.compare(["vae", "gan"], images=512, out=tempfile.mkdtemp() + "/two")
+    >>> comparison.report.name, len(comparison.runs)
+    ('report.html', 2)
+    """
+    by_family = settings_by_family(families, settings or {})
+    for name, own in by_family.items():
+        configure(find(name), own)
+    if seeds < 1:
+        raise InputError(f"seeds = {seeds}: wanted at least 1")
+    Budget(epochs, images, minutes)
+    resolve_device(device)
+    image_set = data if isinstance(data, Images) else sources.load(data, data_root)
+    path = Path(out) if out is not None else Path("runs") / f"compare-{image_set.name}"
+    make_folder(path)
+    plan = {
+        "format": FORMAT,
+        "families": list(by_family),
+        "data": image_set.name if isinstance(data, Images) else portable(data),
+        "data_root": str(Path(data_root).resolve()) if data_root is not None else None,
+        "epochs": epochs,
+        "images": images,
+        "minutes": minutes,
+        "seeds": list(range(seed, seed + seeds)),
+        "device": device,
+        "settings": by_family,
+    }
+    write_json(path / "compare.json", plan)
+    return carry_out(path, plan, image_set, audience or Silence())
+
+
+def resume_comparison(
+    path: str | Path,
+    data: Images | None = None,
+    data_root: str | Path | None = None,
+    audience: Audience | None = None,
+) -> Comparison:
+    """Go on with a comparison that was interrupted; one that had ended only has its report written again.
+
+    Raises:
+        InputError: `path` holds no comparison.
+    """
+    path = Path(path)
+    if not (path / "compare.json").is_file():
+        raise InputError(
+            f"{path} has no compare.json: wanted the folder of a comparison, as `likelier compare --out` makes it"
+        )
+    plan = read_json(path / "compare.json")
+    image_set = data or sources.load(plan["data"], data_root or plan["data_root"])
+    return carry_out(path, plan, image_set, audience or Silence())
+
+
+def carry_out(path: Path, plan: Mapping[str, Any], images: Images, audience: Audience) -> Comparison:
+    """Whatever of the plan is not done yet, then the report."""
+    wanted = [(family, seed) for seed in plan["seeds"] for family in plan["families"]]
+    runs = [
+        trained(path, plan, images, family, seed, audience, (number, len(wanted)))
+        for number, (family, seed) in enumerate(wanted, start=1)
+    ]
+    reference = None
+    results: list[Mapping[str, Any] | None] = []
+    for run in runs:
+        if not (run.path / "measures.json").exists():
+            if reference is None:
+                audience.stage(f"training the extractor of {images.name}, or taking it from the cache")
+                reference = Reference(images, extractor(images))
+            audience.stage(f"measuring {run.path.name}")
+            results.append(measured(run, reference, audience))
+        else:
+            results.append(read_json(run.path / "measures.json"))
+    audience.stage("writing the report")
+    comparison = Comparison(path, tuple(runs), tuple(results))
+    title = f"{', '.join(plan['families'])} on {images.name}"
+    write_report([run.path for run in runs], comparison.report, title=title, command=command_of(plan))
+    return comparison
+
+
+def trained(
+    path: Path,
+    plan: Mapping[str, Any],
+    images: Images,
+    family: str,
+    seed: int,
+    audience: Audience,
+    place: tuple[int, int],
+) -> Run:
+    """One run of the plan: as it is if it is done, resumed if it was begun, else trained from the start."""
+    folder = path / "runs" / f"{family}-seed{seed}"
+    if (folder / "done").exists():
+        return Run.open(folder)
+    audience.training(f"{family}, seed {seed}", *place)
+    if (folder / "config.json").exists():
+        run = resume(folder, images, family=family, on_progress=audience.progress)
+    else:
+        run = train(
+            family,
+            images,
+            epochs=plan["epochs"],
+            images=plan["images"],
+            minutes=plan["minutes"],
+            seed=seed,
+            out=folder,
+            device=plan["device"],
+            settings=plan["settings"][family],
+            checkpoint_seconds=CHECKPOINT_SECONDS,
+            on_progress=audience.progress,
+        )
+    if run.done and run.done["status"] != "finished":
+        audience.note(f"{folder.name} {run.done['status']}: {run.done['message']}")
+    return run
+
+
+def measured(run: Run, reference: Reference, audience: Audience) -> dict[str, Any] | None:
+    """The run's measures, or None, with the reason told: one broken model must not hide the others."""
+    try:
+        result = measure(run, reference=reference, family=run.config["family"])
+    except InputError as error:
+        audience.note(f"{run.path.name} was not measured: {error}")
+        return None
+    for warning in result["warnings"]:
+        audience.note(f"{run.path.name}: {warning}")
+    return result
+
+
+def settings_by_family(families: Sequence[str], settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Which family gets which settings; InputError for a name that none of them has.
+
+    >>> settings_by_family(["vae", "gan"], {"hidden": 64, "gan.lr": 1e-3})
+    {'vae': {'hidden': 64}, 'gan': {'hidden': 64, 'lr': 0.001}}
+    """
+    if not families:
+        raise InputError("no family is named: wanted one or more, as `likelier families` lists them")
+    known = {name: {f.name for f in fields(find(name).Config)} for name in families}
+    if len(known) < len(families):
+        raise InputError(f"{' '.join(families)}: a family is named twice; --seeds N trains each with N seeds")
+    found: dict[str, dict[str, Any]] = {name: {} for name in families}
+    for key, value in settings.items():
+        family, dot, name = key.rpartition(".")
+        if dot and family not in known:
+            raise InputError(
+                f"{key} sets something of {family}, which is not compared: wanted one of {', '.join(families)}"
+            )
+        owners = [family] if dot else [f for f in families if name in known[f]]
+        if not owners:
+            every = set().union(*known.values())
+            raise unknown("setting", name, every, "`likelier families NAME` lists those of one family")
+        for owner in owners:
+            found[owner][name] = value
+    return found
+
+
+def command_of(plan: Mapping[str, Any]) -> str:
+    """The command line that does it again."""
+    words = ["likelier", "compare", *plan["families"], "--data", plan["data"]]
+    words += [
+        w for key in ("epochs", "images", "minutes") if plan[key] is not None for w in (f"--{key}", f"{plan[key]:g}")
+    ]
+    first, n = plan["seeds"][0], len(plan["seeds"])
+    words += ["--seed", str(first)] if first else []
+    words += ["--seeds", str(n)] if n > 1 else []
+    words += ["--device", plan["device"]] if plan["device"] != "auto" else []
+    for family, own in plan["settings"].items():
+        words += [w for name, value in own.items() for w in ("--set", f"{family}.{name}={value}")]
+    return shlex.join(words)

@@ -1,0 +1,53 @@
+"""Where image sets come from: one file per source, and `load`, which finds one by name or by path."""
+
+import importlib
+import os
+import pkgutil
+from pathlib import Path
+
+from likelier.errors import InputError, unknown
+from likelier.images import Images
+
+ROOT_VARIABLE = "LIKELIER_DATA"
+
+
+def sources() -> dict[str, str]:
+    """Every named set and the module that reads it, found by looking: a module lists its sets in `NAMES`."""
+    found = {}
+    for module in pkgutil.iter_modules(__path__):
+        for name in importlib.import_module(f"{__name__}.{module.name}").NAMES:
+            found[name] = module.name
+    return found
+
+
+def load(name_or_path: str | Path = "digits", root: str | Path | None = None) -> Images:
+    """The image set called `name_or_path`, or the one in that folder.
+
+    Args:
+        name_or_path: `digits` (embedded), `mnist` or `fashion-mnist` (a folder of that name under `root`), or the
+            path of any folder with the four IDX files of the MNIST family, gzipped or plain.
+        root: the folder that holds the named sets; by default the environment variable LIKELIER_DATA.
+
+    Raises:
+        InputError: there is no such set, or its files are missing, cut short, mislabelled or not the published ones.
+
+    >>> load("digits").shape
+    (1, 8, 8)
+    """
+    root = root or os.environ.get(ROOT_VARIABLE)
+    known = sources()
+    name = str(name_or_path)
+    if name in known:
+        module = importlib.import_module(f"{__name__}.{known[name]}")
+        images: Images = module.load(name, Path(root) if root else None)
+        return images
+    path = Path(name_or_path)
+    if path.exists():
+        idx = importlib.import_module(f"{__name__}.idx")
+        folder: Images = idx.load_folder(path)
+        return folder
+    if os.sep in name:
+        raise InputError(
+            f"there is no folder {path}: --data takes a folder with IDX files, or one of {', '.join(sorted(known))}"
+        )
+    raise unknown("image set", name, known, "`likelier data` lists them; a folder is given by its path")

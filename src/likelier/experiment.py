@@ -1,0 +1,254 @@
+"""One experiment, from what is asked to a run directory: `train`, `resume`, `load`."""
+
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from likelier import data as sources
+from likelier.errors import InputError
+from likelier.family import Family, build, configure, find, names, settings_of
+from likelier.images import Images
+from likelier.loop import Game, OnProgress, images_per_second, load_weights, play, resolve_device
+from likelier.run import Run
+from likelier.watch import Watch
+
+CHECKPOINT_SECONDS = 60.0
+LEAST_IMAGES = 120_000
+EPOCHS = 5
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: in images, said in one of three ways, or left to the default.
+
+    Minutes are turned into images by a short discarded warm-up, so that a run can be replayed exactly.
+    """
+
+    epochs: float | None = None
+    images: int | None = None
+    minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        if len(given) > 1:
+            raise InputError(f"{' and '.join(given)} are given: wanted one of epochs, images and minutes")
+        for name, value in given.items():
+            if not 0 < value < float("inf"):
+                raise InputError(f"{name} = {value}: wanted a number greater than 0")
+
+    def in_images(self, images: Images, game: "Game | None" = None) -> int:
+        """The budget in images; minutes need a game to be measured with."""
+        n = len(images.train)
+        if self.images is not None:
+            return self.images
+        if self.epochs is not None:
+            return max(1, round(self.epochs * n))
+        if self.minutes is None:
+            return max(EPOCHS * n, LEAST_IMAGES)
+        assert game is not None
+        seconds = 60 * self.minutes
+        return max(1, round(seconds * images_per_second(game, min(3.0, 0.1 * seconds))))
+
+
+def train(
+    family: str = "vae",
+    data: str | Path | Images = "digits",
+    *,
+    data_root: str | Path | None = None,
+    epochs: float | None = None,
+    images: int | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    device: str = "auto",
+    settings: Mapping[str, Any] | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    on_progress: OnProgress = lambda seen, total, record: None,
+) -> Run:
+    """Train one family on one image set, in a run directory of its own.
+
+    Args:
+        family: a name that `likelier families` lists, or the dotted path of a module that defines one.
+        data: a name or path for `likelier.load_images`, or the images themselves.
+        data_root: the folder that holds the named sets.
+        epochs, images, minutes: the budget, in one of the three; by default 5 epochs and at least 120,000 images.
+        seed: fixes the initial weights, the order of the images and all noise.
+        out: the folder to make; by default `runs/DATA-FAMILY-seedN`.
+        device: auto, cpu, cuda or mps.
+        settings: of the family, by name.
+        checkpoint_seconds: how often, at most, the state is saved on the way.
+        on_progress: called with images seen, images in all, and the last line of the log.
+
+    Raises:
+        InputError: something in the above cannot be used; nothing has been written then.
+
+    >>> import likelier, tempfile, torch
+    >>> folder = tempfile.mkdtemp()
+    >>> run = likelier.train("vae", "digits", images=1024, out=f"{folder}/vae", settings={"latent": 2})
+    >>> vae = likelier.load(run)
+    >>> vae.sample(16, torch.Generator().manual_seed(0)).shape
+    torch.Size([16, 1, 8, 8])
+    """
+    cls = find(family)
+    config = configure(cls, settings or {})
+    budget = Budget(epochs, images, minutes)
+    chosen = resolve_device(device)
+    image_set = data if isinstance(data, Images) else sources.load(data, data_root)
+    path = Path(out) if out is not None else Path("runs") / f"{image_set.name}-{family}-seed{seed}"
+    if path.exists():
+        raise InputError(f"{path} is there already: choose another --out, or go on with --resume {path}")
+    rehearsal = None
+    if minutes is not None:
+        rehearsal = Game(build(cls, config, image_set, seed), image_set, seed, 1, chosen)
+    resolved = {
+        "family": family,
+        "data": image_set.name if isinstance(data, Images) else portable(data),
+        "data_root": str(Path(data_root).resolve()) if data_root is not None else None,
+        "shape": list(image_set.shape),
+        "seed": seed,
+        "images": budget.in_images(image_set, rehearsal),
+        "epochs": epochs,
+        "minutes": minutes,
+        "checkpoint_seconds": checkpoint_seconds,
+        "settings": settings_of(config),
+    }
+    run = Run.create(path, resolved, environment(chosen, image_set))
+    go_on(run, image_set, chosen, on_progress)
+    return run
+
+
+def resume(
+    run: str | Path | Run,
+    data: Images | None = None,
+    data_root: str | Path | None = None,
+    family: str | None = None,
+    on_progress: OnProgress = lambda seen, total, record: None,
+) -> Run:
+    """Go on with an interrupted run, and end bit for bit as if it had never been interrupted.
+
+    That holds on the same kind of machine with the same versions; threads and device are the run's own.
+
+    Args:
+        run: the run directory.
+        data: the images, if the run was trained on a set that is not found by name or path.
+        data_root: the folder that holds the named sets, if it has moved.
+        family: the dotted path of the run's family, if it is not likelier's own; see `load`.
+        on_progress: as in `train`.
+
+    Raises:
+        InputError: no run, a damaged checkpoint, or data that are not those the run began with.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    if run.done is None:
+        recorded = run.environment
+        image_set = images_of(run, data, data_root)
+        torch.set_num_threads(recorded["threads"])
+        go_on(run, image_set, resolve_device(recorded["device"]), on_progress, family)
+    return run
+
+
+def go_on(run: Run, images: Images, device: torch.device, on_progress: OnProgress, family: str | None = None) -> None:
+    """Play the run's game to its end, from its checkpoint if it has one."""
+    config = run.config
+    model = family_of(run, images.shape, family)
+    game = Game(model, images, config["seed"], config["images"], device)
+    if (run.path / "state.safetensors").exists():
+        state = run.state()
+        game.restore(state)
+        run.rewind(state)
+    else:
+        run.rewind_to_start()
+    play(game, run, Watch(run, images), on_progress, config["checkpoint_seconds"])
+
+
+def load(run: str | Path | Run, family: str | None = None) -> Family:
+    """The family that a run trained, as it is sampled from: on the CPU, in evaluation mode, with averaged weights.
+
+    Args:
+        run: the run directory, finished or not.
+        family: the dotted path of a family that is not likelier's own. It must be said here: a run directory from
+            somebody else may not name code to be run.
+
+    Raises:
+        InputError: no run, no or a damaged checkpoint, or a family that needs to be named.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    state = run.state()
+    shape = tuple(run.config["shape"])
+    model = family_of(run, shape, family)
+    averaged = any(name.startswith("shown/") for name in state.tensors)
+    load_weights(model, state, "shown/" if averaged else "family/")
+    return model.eval().requires_grad_(False)
+
+
+def family_of(run: Run, shape: tuple[int, ...], named: str | None) -> Family:
+    """The run's family with its initial weights."""
+    config = run.config
+    if config["family"] not in names() and named != config["family"]:
+        raise InputError(
+            f"{run.path} was trained with the family {config['family']}, which is not likelier's own: "
+            f"pass --family {config['family']} (in Python family=) if you trust that code"
+        )
+    cls = find(config["family"])
+    c, h, w = shape
+    return build(cls, configure(cls, config["settings"]), (c, h, w), config["seed"])
+
+
+def images_of(run: Run, data: Images | None = None, data_root: str | Path | None = None) -> Images:
+    """The images that a run was trained on; InputError if they are not found, or are others."""
+    config = run.config
+    images = data or sources.load(config["data"], data_root or config["data_root"])
+    wanted = run.environment["data_digest"]
+    if images.digest != wanted:
+        raise InputError(
+            f"{images.name} has the digest {images.digest[:12]}…, but {run.path} was trained on {wanted[:12]}…: "
+            "give the same data with --data-root"
+        )
+    return images
+
+
+def portable(data: str | Path) -> str:
+    """How a run names its data: a name as it is, a path in full."""
+    return str(data) if str(data) in sources.sources() else str(Path(data).resolve())
+
+
+def environment(device: torch.device, images: Images) -> dict[str, Any]:
+    """Versions, device, threads, commit and digest of the data: what the figures of a run hang on."""
+    return {
+        **{package: version(package) for package in ("likelier", "torch", "numpy")},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": device.type,
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
+        "threads": torch.get_num_threads(),
+        "commit": commit(),
+        "data_digest": images.digest,
+    }
+
+
+def processor() -> str:
+    """The name of the CPU, as far as the system tells."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def commit() -> str | None:
+    """The commit of likelier's own checkout, or None when it is installed from a wheel."""
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return None
+    command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

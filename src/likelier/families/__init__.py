@@ -1,0 +1,1 @@
+"""One file, one model: the file's name is its name on the command line."""

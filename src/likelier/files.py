@@ -1,0 +1,49 @@
+"""Files that are whole or absent: written beside their name, synced, renamed."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from likelier.errors import InputError
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put `content` at `path`, so that a reader, or a power cut, finds either the old file or the new one."""
+    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), 0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` durable."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically; NaN and infinities are refused, since JSON has none."""
+    write_atomically(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that likelier wrote; InputError if it is not there or not JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None

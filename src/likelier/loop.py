@@ -1,0 +1,318 @@
+"""The only training loop: it plays any family's game, and knows the name of none.
+
+The loop owns the optimisers, the moving averages, the log and the checkpoints; families own their equations.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from likelier import rng
+from likelier.errors import InputError
+from likelier.family import Family, Move, Player
+from likelier.images import Batches, Images, as_float
+from likelier.nn import Average
+from likelier.run import Run, State
+
+Record = dict[str, float]
+Evaluate = Callable[[Family, int], Mapping[str, float]]
+"""What is measured while training: the family as it would be sampled from, and the images seen so far → scalars."""
+OnProgress = Callable[[int, int, Mapping[str, float]], None]
+"""Images seen, images in all, and the last line of the log."""
+
+LOOKS = 12
+"""How often a training is looked at: once before it begins, then at log-spaced points, the last at its end."""
+
+
+class TrainingStep:
+    """The `Step` of a real run: batches resident on the device, noise from the run's own generator."""
+
+    def __init__(self, batches: Batches, batch: int, noise: torch.Generator) -> None:
+        self.batches, self.batch, self.noise = batches, batch, noise
+        self.progress = torch.zeros((), device=noise.device)
+        self._labels: Tensor | None = None
+
+    @property
+    def seen(self) -> int:
+        """Images drawn so far: what budgets are counted in."""
+        return self.batches.position
+
+    def images(self) -> Float[Tensor, "b c h w"]:
+        """A fresh batch in [0, 1]."""
+        stored, self._labels = self.batches.draw(self.batch)
+        return as_float(stored)
+
+    def labels(self) -> Int64[Tensor, " b"]:
+        """The classes of the images last drawn."""
+        if self._labels is None:
+            raise RuntimeError("labels() belongs to the last images(), and none were drawn")
+        return self._labels
+
+    def randn(self, *shape: int) -> Tensor:
+        """Standard normal noise on the training device."""
+        return torch.randn(shape, generator=self.noise, device=self.noise.device)
+
+
+class Game:
+    """A family in play: everything that the rest of a run depends on, and one method to move it forward."""
+
+    def __init__(self, family: Family, images: Images, seed: int, budget: int, device: torch.device) -> None:
+        self.family = family.to(device).train()
+        self.budget = budget
+        self.turns = 0
+        self.players = family.players()
+        self.parameters = {name: player.parameters() for name, player in self.players.items()}
+        self.optimisers = {name: adam(player, self.parameters[name]) for name, player in self.players.items()}
+        batches = Batches(images.train, rng.derived_seed(seed, "data"), device)
+        self.step = TrainingStep(batches, family.config.batch, rng.generator(seed, "noise", device=device))
+        self._shown = deepcopy(self.family).eval().requires_grad_(False)
+        self.averages = list(averages(self._shown, self.players))
+
+    @property
+    def seen(self) -> int:
+        """Images seen so far."""
+        return self.step.seen
+
+    def turn(self) -> dict[str, Tensor]:
+        """One pass through the family's moves; its losses and logged scalars."""
+        before = self.seen
+        self.step.progress.fill_(min(1.0, before / self.budget))
+        scalars: dict[str, Tensor] = {}
+        for move in self.family.turns(self.step):
+            self.update(move)
+            scalars |= {f"loss.{name}": loss.detach() for name, loss in move.losses.items()}
+            scalars |= {name: value.detach() for name, value in move.log.items()}
+        for average in self.averages:
+            average.update(self.seen - before, self.seen)
+        self.turns += 1
+        return scalars
+
+    def update(self, move: Move) -> None:
+        """One simultaneous update: every moving player descends its own loss and no other."""
+        gradients(move, self.parameters)
+        for name in move.losses:
+            self.optimisers[name].step()
+
+    def gradient_norms(self) -> dict[str, Tensor]:
+        """The norm of each player's gradient in its last move."""
+        norm = torch.nn.utils.get_total_norm
+        return {
+            f"grad_norm.{name}": norm([p.grad for p in parameters if p.grad is not None])
+            for name, parameters in self.parameters.items()
+        }
+
+    @torch.no_grad()
+    def shown(self) -> Family:
+        """The family as it is sampled from: averaged weights where a player asks for them, live ones elsewhere."""
+        averaged = {id(tensor) for average in self.averages for tensor in average.averaged}
+        for shown, live in zip(tensors_of(self._shown), tensors_of(self.family), strict=True):
+            if id(shown) not in averaged:
+                shown.copy_(live)
+        return self._shown
+
+    def state(self) -> State:
+        """The whole state, as a run keeps it."""
+        tensors = {f"family/{name}": t for name, t in self.family.state_dict().items()}
+        if self.averages:
+            tensors |= {f"shown/{name}": t for name, t in self.shown().state_dict().items()}
+        for player, optimiser in self.optimisers.items():
+            for index, entry in optimiser.state_dict()["state"].items():
+                tensors |= {f"optimiser/{player}/{index}/{key}": t for key, t in entry.items()}
+        tensors["noise"] = self.step.noise.get_state()
+        return State(tensors, {"turns": self.turns, "images": self.seen})
+
+    def restore(self, state: State) -> None:
+        """Go back to `state`."""
+        load_weights(self.family, state, "family/")
+        if self.averages:
+            load_weights(self._shown, state, "shown/")
+        for player, optimiser in self.optimisers.items():
+            optimiser.load_state_dict({**optimiser.state_dict(), "state": optimiser_state(state, player)})
+        self.step.noise.set_state(state.tensors["noise"])
+        self.step.batches.position = state.scalars["images"]
+        self.turns = state.scalars["turns"]
+
+
+def gradients(move: Move, parameters: Mapping[str, list[nn.Parameter]]) -> None:
+    """Put in every moving player's `.grad` the gradient of its own loss, and of nothing else."""
+    for name in move.losses:
+        for p in parameters[name]:
+            p.grad = None
+    last = list(move.losses)[-1]
+    for name, loss in move.losses.items():
+        torch.autograd.backward(loss, inputs=parameters[name], retain_graph=name != last)
+
+
+def adam(player: Player, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """The player's optimiser: Adam (Kingma & Ba 2015), one fused kernel a step."""
+    return torch.optim.Adam(parameters, lr=player.lr, betas=(player.beta1, player.beta2), fused=True)
+
+
+def averages(shown: Family, players: Mapping[str, Player]) -> list[Average]:
+    """The moving averages that the players ask for, kept in the weights of `shown`."""
+    found = []
+    for name, copied in shown.players().items():
+        half_life = players[name].ema
+        if half_life is not None:
+            pairs = [
+                (average, live)
+                for mine, yours in zip(copied.modules, players[name].modules, strict=True)
+                for average, live in zip(tensors_of(mine), tensors_of(yours), strict=True)
+                if average.is_floating_point()
+            ]
+            found.append(Average(pairs, half_life))
+    return found
+
+
+def tensors_of(module: nn.Module) -> list[Tensor]:
+    """Parameters and buffers."""
+    return [*module.parameters(), *module.buffers()]
+
+
+def load_weights(module: nn.Module, state: State, prefix: str) -> None:
+    """Load the tensors of `state` under `prefix`; InputError if they are another network's."""
+    weights = {name.removeprefix(prefix): t for name, t in state.tensors.items() if name.startswith(prefix)}
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise InputError(f"the checkpoint does not fit the configuration of the run: {reason}") from None
+
+
+def optimiser_state(state: State, player: str) -> dict[int, dict[str, Tensor]]:
+    """What `Game.state` took apart, put together again."""
+    found: dict[int, dict[str, Tensor]] = {}
+    prefix = f"optimiser/{player}/"
+    for name, tensor in state.tensors.items():
+        if name.startswith(prefix):
+            index, key = name.removeprefix(prefix).split("/")
+            found.setdefault(int(index), {})[key] = tensor
+    return found
+
+
+def looks(budget: int, batch: int) -> list[int]:
+    """The image counts at which a training is looked at, log-spaced from a few batches to the end.
+
+    >>> looks(300_000, 128)[:3], looks(300_000, 128)[-1]
+    ([0, 1000, 1769], 300000)
+    """
+    first = min(budget, max(batch, 1000))
+    return [0, *sorted({round(p) for p in np.geomspace(first, budget, LOOKS - 1)})]
+
+
+@dataclass
+class Clock:
+    """Seconds of training, without what is only looked at or saved."""
+
+    seconds: float = 0.0
+    started: float | None = None
+
+    def start(self) -> None:
+        """Count from now."""
+        self.started = time.perf_counter()
+
+    def stop(self) -> None:
+        """Count no further."""
+        if self.started is not None:
+            self.seconds += time.perf_counter() - self.started
+            self.started = None
+
+
+def mean_of(window: list[dict[str, Tensor]]) -> Record:
+    """The mean of each scalar over the turns that logged it, in one transfer from the device."""
+    collected: dict[str, list[Tensor]] = {}
+    for scalars in window:
+        for name, value in scalars.items():
+            collected.setdefault(name, []).append(value)
+    means = torch.stack([torch.stack(values).mean() for values in collected.values()]).tolist()
+    return dict(zip(collected, means, strict=True))
+
+
+def play(game: Game, run: Run, evaluate: Evaluate, on_progress: OnProgress, checkpoint_seconds: float) -> None:
+    """Play until the budget is spent, from wherever `game` stands, and record everything in `run`.
+
+    Logs are means over a window of turns. Checkpoints fall on the ends of windows, so that no half-filled window is
+    part of the state, and nothing that depends on the clock reaches metrics.jsonl.
+    """
+    batch = game.step.batch
+    window_length = max(1, min(100, game.budget // (400 * batch)))
+    points = looks(game.budget, batch)
+    timing = run.timing()
+    clock = Clock(timing[-1]["seconds"] if timing else 0.0)
+    if game.seen == 0:
+        look(game, run, evaluate)
+        run.save(game.state())
+    window: list[dict[str, Tensor]] = []
+    saved = time.monotonic()
+    clock.start()
+    while game.seen < game.budget:
+        before = game.seen
+        window.append(game.turn())
+        window_ends = game.turns % window_length == 0 or game.seen >= game.budget
+        if window_ends:
+            record = mean_of(window)
+            norms = {name: value.item() for name, value in game.gradient_norms().items()}
+            clock.stop()
+            window.clear()
+            run.log({"images": game.seen, "turns": game.turns, **record, **norms})
+            run.log_timing({"images": game.seen, "seconds": round(clock.seconds, 3)})
+            on_progress(game.seen, game.budget, record)
+            if broken := not_finite({**record, **norms}):
+                finish(run, game, clock, "diverged", f"{', '.join(broken)} not finite after {game.seen} images")
+                return
+        if any(before < point <= game.seen for point in points):
+            clock.stop()
+            look(game, run, evaluate)
+        if window_ends and (time.monotonic() - saved > checkpoint_seconds or game.seen >= game.budget):
+            run.save(game.state())
+            saved = time.monotonic()
+        clock.start()
+    finish(run, game, clock, "finished", "")
+
+
+def look(game: Game, run: Run, evaluate: Evaluate) -> None:
+    """One evaluation, on the log."""
+    run.log({"images": game.seen, "evaluation": True, **evaluate(game.shown(), game.seen)})
+
+
+def not_finite(record: Mapping[str, float]) -> list[str]:
+    """The names of the values that are NaN or infinite."""
+    return [name for name, value in record.items() if not np.isfinite(value)]
+
+
+def finish(run: Run, game: Game, clock: Clock, status: str, message: str) -> None:
+    """Say how the run ended."""
+    clock.stop()
+    parameters = sum(p.numel() for p in game.family.parameters())
+    run.finish(status=status, images=game.seen, seconds=round(clock.seconds, 3), parameters=parameters, message=message)
+
+
+def images_per_second(game: Game, seconds: float) -> float:
+    """How fast this game is played here, from a warm-up of about `seconds` that is thrown away."""
+    for _ in range(3):
+        game.turn()
+    before, start = game.seen, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        mean_of([game.turn()])  # waits for the device
+    return (game.seen - before) / (time.perf_counter() - start)
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` is cuda, else mps, else cpu; InputError for a device that is not there."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, there in available.items() if there)
+    if name not in available:
+        raise InputError(f"there is no device '{name}': wanted auto, cpu, cuda or mps")
+    if not available[name]:
+        raise InputError(f"this machine has no {name} device that torch can use: wanted --device auto or cpu")
+    if name == "cuda":  # a seed fixes everything
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+    return torch.device(name)

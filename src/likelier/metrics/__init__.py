@@ -1,0 +1,29 @@
+"""What is measured: one file a metric, pure functions of tensors, without a model and without chance."""
+
+from likelier.metrics.active_units import active_units
+from likelier.metrics.class_histogram import class_histogram_kl, missing_classes
+from likelier.metrics.frechet import frechet_distance
+from likelier.metrics.kernel import kernel_distance
+from likelier.metrics.kl_per_dimension import kl_per_dimension
+from likelier.metrics.linear_probe import linear_probe
+from likelier.metrics.manifold import Manifold, precision_recall_density_coverage
+from likelier.metrics.principal_components import PrincipalComponents, principal_components
+from likelier.metrics.reconstruction import mse, psnr
+from likelier.metrics.silhouette import silhouette
+
+__all__ = [
+    "Manifold",
+    "PrincipalComponents",
+    "active_units",
+    "class_histogram_kl",
+    "frechet_distance",
+    "kernel_distance",
+    "kl_per_dimension",
+    "linear_probe",
+    "missing_classes",
+    "mse",
+    "precision_recall_density_coverage",
+    "principal_components",
+    "psnr",
+    "silhouette",
+]

@@ -1,0 +1,33 @@
+"""Runs in, one self-contained HTML file out: the table of measures, the pictures, the curves and how to get them again.
+
+The report reads what is written in the run folders and nothing else: no model is loaded, nothing is recomputed.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from likelier.errors import InputError
+from likelier.files import write_atomically
+from likelier.report.grouping import check_comparable, group_runs
+from likelier.report.page import render
+from likelier.report.reading import clean, read_run
+
+__all__ = ["write_report"]
+
+
+def write_report(runs: Sequence[Path], out: Path, *, title: str, command: str) -> Path:
+    """Write the report on `runs` (run folders) to the file `out`, whole or not at all, and return `out`.
+
+    `command` is the command line that reproduces the comparison; it is printed on the page, not run. Raises InputError
+    if there is no run, if a folder is no run, or if the runs cannot be compared.
+    """
+    if not runs:
+        raise InputError("there are no runs to report on: wanted at least one run folder; `likelier train` writes one")
+    if out.is_dir():
+        raise InputError(f"{out} is a folder: wanted the name of a file; try {out / 'report.html'}")
+    read = [read_run(path) for path in runs]
+    check_comparable(read)
+    html = render(group_runs(read), title=clean(title), command=clean(command))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, html.encode())
+    return out

@@ -1,0 +1,309 @@
+"""Curves, scatters and histograms as SVG, each drawn once for light pages and once for dark ones.
+
+`matplotlib.figure.Figure` is used by itself, never pyplot: no state outlives a call.
+"""
+
+import io
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from likelier.report.pixels import data_uri
+from likelier.report.reading import Array
+
+Points = tuple[Sequence[float], Sequence[float]]
+"""x and y of a curve."""
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The inks of one colour scheme; `index` picks from pairs of colours (light, dark)."""
+
+    index: int
+    ink: str
+    muted: str
+    rule: str
+    surface: str
+
+
+THEMES = (
+    Theme(0, ink="#1a1d21", muted="#59616b", rule="#d9dde2", surface="#ffffff"),
+    Theme(1, ink="#e6e8eb", muted="#a3abb5", rule="#363c44", surface="#15181c"),
+)
+
+FAMILY_COLOURS = (
+    ("#0072b2", "#56b4e9"),
+    ("#d55e00", "#ff8f45"),
+    ("#00805e", "#3ecf9f"),
+    ("#a3457f", "#e79ac8"),
+    ("#7d6b00", "#d8c44e"),
+    ("#5b4bb5", "#a99cf0"),
+    ("#8a3b2a", "#d99080"),
+    ("#4d565f", "#b4bcc5"),
+)
+"""Okabe and Ito's colours first: told apart with every kind of colour vision. Pairs for light and dark pages."""
+
+# Petroff's ten (arXiv 2107.02270), chosen for colour-blind readers; lightened where a dark page asks for it.
+CLASS_COLOURS = (
+    ("#3f90da", "#5aa5ea"),
+    ("#e89400", "#ffb733"),
+    ("#bd1f01", "#ee5a3e"),
+    ("#94a4a2", "#b3c2c0"),
+    ("#832db6", "#b674e6"),
+    ("#a96b59", "#c48d7c"),
+    ("#e76300", "#ff8632"),
+    ("#a39750", "#d3c78e"),
+    ("#5d616e", "#868b9b"),
+    ("#4fb3b9", "#92dadd"),
+)
+CLASS_MARKS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"))
+"""Marks of the figure and of its legend: a second sign beside the colour."""
+
+_SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "likelier",
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "text.parse_math": False,  # a class may be called "$"
+}
+PANEL = (3.6, 2.5)
+"""Inches: every figure has this size, so that the page can set them in columns."""
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
+_MANY = 24
+"""More classes than this are no longer named on an axis."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure for light and for dark pages, as data URIs, and what it shows in words."""
+
+    light: str
+    dark: str
+    alt: str
+
+
+def loss_curves(curves: Sequence[Points], seen: Sequence[float], colour: int, player: str, alt: str) -> Picture:
+    """The loss of one player: the first curve in full (mean and range of short stretches), the others faint."""
+
+    def paint(axes: Axes, theme: Theme) -> None:
+        ink = _family(colour, theme)
+        for x, y in curves[1:]:
+            centre, mean, _, _ = stretches(x, y)
+            axes.plot(centre, mean, color=ink, alpha=0.35, linewidth=0.8)
+        centre, mean, low, high = stretches(*curves[0])
+        axes.fill_between(centre, low, high, color=ink, alpha=0.22, linewidth=0)
+        axes.plot(centre, mean, color=ink, linewidth=1.4)
+        _images_axis(axes, seen)
+        _value_axis(axes, [low, high])
+        axes.set_ylabel(f"loss of {player}")
+
+    return _picture(paint, alt)
+
+
+def bound_curves(
+    held_out: Sequence[Points], training: Points | None, seen: Sequence[float], colour: int, alt: str
+) -> Picture:
+    """The ELBO on held-out images (dots), and over the training batches where it was logged (line)."""
+
+    def paint(axes: Axes, theme: Theme) -> None:
+        ink = _family(colour, theme)
+        if training is not None:
+            centre, mean, low, high = stretches(*training)
+            axes.fill_between(centre, low, high, color=ink, alpha=0.22, linewidth=0)
+            axes.plot(centre, mean, color=ink, linewidth=1.4, label="training batches")
+        for x, y in held_out[1:]:
+            axes.plot(x, y, color=theme.ink, alpha=0.3, linewidth=0.8)
+        x, y = held_out[0]
+        axes.plot(
+            x, y, color=theme.ink, linewidth=0.9, linestyle=":", marker="o", markersize=3.4, label="held-out images"
+        )
+        _images_axis(axes, seen)
+        axes.set_ylabel("ELBO (nats per image)")
+        axes.legend(loc="lower right", frameon=False, labelcolor=theme.ink, fontsize=8)
+
+    return _picture(paint, alt)
+
+
+def code_scatter(points: Array, classes: Array, names: Sequence[str], labels: tuple[str, str], alt: str) -> Picture:
+    """Codes [m, 2] coloured by class; `classes` holds an index into `names`, −1 for the classes not named."""
+
+    def paint(axes: Axes, theme: Theme) -> None:
+        rest = points[classes < 0]
+        dots: dict[str, Any] = {"s": 7, "linewidths": 0, "rasterized": True}
+        axes.scatter(rest[:, 0], rest[:, 1], color=theme.muted, alpha=0.35, **dots)
+        for k in range(len(names)):
+            member, colour = points[classes == k], CLASS_COLOURS[k % 10][theme.index]
+            axes.scatter(member[:, 0], member[:, 1], color=colour, marker=CLASS_MARKS[k % 5][0], alpha=0.75, **dots)
+        for k, name in enumerate(names):
+            _name_cluster(axes, points[classes == k], name, theme)
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+
+    return _picture(paint, alt)
+
+
+def class_histogram(fake: Array, real: Array, names: Sequence[str], top: float, colour: int, alt: str) -> Picture:
+    """Shares of the classes among samples (bars) and in the data (marks); sorted and unnamed if there are many.
+
+    `top` is the greatest share that all histograms of the page have to hold.
+    """
+    order = np.arange(len(names)) if len(names) <= _MANY else np.argsort(-real, kind="stable")
+    shares = [100 * counts[order] / max(1, counts.sum()) for counts in (fake, real)]
+
+    def paint(axes: Axes, theme: Theme) -> None:
+        x = np.arange(len(order))
+        axes.bar(x, shares[0], width=0.72, color=_family(colour, theme), alpha=0.85, linewidth=0, label="samples")
+        axes.hlines(shares[1], x - 0.44, x + 0.44, color=theme.ink, linewidth=1.4, label="data")
+        axes.set_ylim(0, 1.25 * max(1.0, 100 * top))  # room for the legend
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.set_ylabel("share (%)")
+        axes.legend(loc="upper right", ncols=2, frameon=False, labelcolor=theme.ink, fontsize=8)
+        _class_axis(axes, names)
+
+    return _picture(paint, alt)
+
+
+def stretches(x: Sequence[float], y: Sequence[float], most: int = 160) -> tuple[Floats, Floats, Floats, Floats]:
+    """Centre, mean, least and greatest value of a curve over at most `most` stretches of equal width on a log axis.
+
+    Values that are not finite are left out, so a diverged loss ends where it left the numbers.
+
+    >>> [list(map(float, part)) for part in stretches([1, 10, 10], [5.0, 1.0, 3.0])]
+    [[1.0, 10.0], [5.0, 2.0], [5.0, 1.0], [5.0, 3.0]]
+    """
+    position, value = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    keep = np.isfinite(value)
+    position, value = position[keep], value[keep]
+    if len(value) == 0:
+        return position, value, value, value
+    log = np.log(np.maximum(position, 1))
+    width = max(float(log.max() - log.min()) / most, 1e-9)
+    _, where = np.unique(np.floor((log - log.min()) / width), return_inverse=True)
+    n = np.bincount(where)
+    low, high = np.full(len(n), np.inf), np.full(len(n), -np.inf)
+    np.minimum.at(low, where, value)
+    np.maximum.at(high, where, value)
+    return np.bincount(where, position) / n, np.bincount(where, value) / n, low, high
+
+
+def _picture(paint: Callable[[Axes, Theme], None], alt: str) -> Picture:
+    """Draw once for each theme."""
+    light, dark = (data_uri(_svg(paint, theme), "image/svg+xml") for theme in THEMES)
+    return Picture(light, dark, alt)
+
+
+def _svg(paint: Callable[[Axes, Theme], None], theme: Theme) -> bytes:
+    """One figure as SVG bytes, the same ones every time."""
+    file = io.BytesIO()
+    with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
+        # A name in Chinese is missing in DejaVu Sans only; the reader's browser has it.
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure = Figure(figsize=PANEL, layout="constrained")
+        axes = figure.subplots()
+        _dress(axes, theme)
+        paint(axes, theme)
+        # Dots per inch matter for the rasterised points of scatters only.
+        figure.savefig(file, format="svg", transparent=True, dpi=220, metadata={"Date": None, "Creator": None})
+    # Laid out in DejaVu Sans, which ships with matplotlib and is wider than most, then set in the reader's own font.
+    return file.getvalue().replace(b"'DejaVu Sans'", _FONT.encode())
+
+
+def _dress(axes: Axes, theme: Theme) -> None:
+    """Axes without a box: two thin spines and a faint horizontal grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(theme.rule)
+    axes.tick_params(which="both", color=theme.rule, labelcolor=theme.muted, labelsize=8, length=3)
+    axes.grid(axis="y", color=theme.rule, linewidth=0.5)
+    axes.set_axisbelow(True)
+    axes.xaxis.label.set_color(theme.ink)
+    axes.yaxis.label.set_color(theme.ink)
+
+
+def _family(colour: int, theme: Theme) -> str:
+    """The colour of a family."""
+    return FAMILY_COLOURS[colour % len(FAMILY_COLOURS)][theme.index]
+
+
+def compact(number: float) -> str:
+    """A count as short as an axis wants it.
+
+    >>> compact(0), compact(300), compact(12_800), compact(300_000), compact(2_500_000)
+    ('0', '300', '12.8k', '300k', '2.5M')
+    """
+    for size, suffix in ((1e6, "M"), (1e3, "k")):
+        if abs(number) >= size:
+            return f"{number / size:.3g}{suffix}"
+    return f"{number:g}"
+
+
+def _images_axis(axes: Axes, seen: Sequence[float]) -> None:
+    """Images seen, on a logarithm that has a place for 0: early training is short and eventful.
+
+    `seen` are all points of the report, so that the same place means the same time in every panel.
+    """
+    positive = [x for x in seen if x > 0] or [1.0]
+    first, last = min(positive), max(positive)
+    axes.set_xscale("symlog", linthresh=first, linscale=0.35)
+    decades = [10.0**k for k in range(math.ceil(math.log10(first)), math.floor(math.log10(last)) + 1)]
+    ticks = decades if len(decades) > 1 else sorted({first, math.sqrt(first * last), last})
+    axes.xaxis.set_major_locator(FixedLocator([0.0, *ticks] if 0 in seen else ticks))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: compact(x)))
+    axes.set_xlim(0 if 0 in seen else first / 1.05, last * 1.08)
+    axes.set_xlabel("images seen")
+
+
+def _value_axis(axes: Axes, bounds: Sequence[Floats]) -> None:
+    """A logarithm where positive values span decades, a linear axis otherwise."""
+    values = np.concatenate(bounds)
+    if len(values) == 0:
+        axes.text(
+            0.5, 0.5, "no finite value", transform=axes.transAxes, ha="center", color=axes.xaxis.label.get_color()
+        )
+        return
+    if values.min() > 0 and values.max() > 4 * values.min():
+        axes.set_yscale("log")
+        few = values.max() < 1000 * values.min()  # decades alone would leave a tick or two
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+
+
+def _class_axis(axes: Axes, names: Sequence[str]) -> None:
+    """The names of the classes, upright if they are long, and only a count if there are many."""
+    axes.tick_params(axis="x", length=0)
+    if len(names) > _MANY:
+        axes.set_xticks([])
+        axes.set_xlabel(f"{len(names)} classes, most frequent first")
+        return
+    short = [name if len(name) <= 12 else name[:11] + "…" for name in names]
+    crowded = sum(map(len, short)) > 40
+    axes.set_xticks(range(len(short)), short, rotation=60 if crowded else 0)
+    if crowded:
+        for label in axes.get_xticklabels():
+            label.set_horizontalalignment("right")
+            label.set_rotation_mode("anchor")
+    axes.set_xlabel("class")
+
+
+def _name_cluster(axes: Axes, member: Array, name: str, theme: Theme) -> None:
+    """The name of a class at the median of its codes, on a patch that keeps it legible."""
+    if len(member) == 0 or len(name) > 12:  # a long name would hide what it names; the legend has it
+        return
+    x, y = np.median(member, axis=0)
+    patch = {"facecolor": theme.surface, "edgecolor": "none", "alpha": 0.78, "boxstyle": "round,pad=0.15"}
+    axes.text(x, y, name, ha="center", va="center", fontsize=8, weight="bold", color=theme.ink, bbox=patch)

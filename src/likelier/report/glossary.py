@@ -1,0 +1,88 @@
+"""What the words on the page mean, in a sentence or two for someone who meets them for the first time."""
+
+TERMS: dict[str, str] = {
+    "frechet_distance": (
+        "How far the samples are from real images as a whole: both sets are turned into features by a fixed "
+        "classifier, a bell curve is fitted to each, and this is the distance between the two curves. It "
+        "shrinks with better samples, but hardly below the floor, which is what two sets of real images have."
+    ),
+    "kernel_distance": (
+        "The same question as the Fréchet distance, without assuming bell curves: how easily a smooth function "
+        "of the features could tell samples from real images. Without bias, so for a perfect model it scatters "
+        "around 0."
+    ),
+    "precision": (
+        "The share of samples that lie close to some real image: fidelity. Read it with recall only: a model "
+        "that repeats one good image, or blurs, has high precision."
+    ),
+    "recall": (
+        "The share of real images that lie close to some sample: variety. Low recall means that kinds are missing."
+    ),
+    "density": (
+        "Precision that counts how many real neighbourhoods a sample falls into, so that one outlier weighs "
+        "less. It can exceed 1, and blur raises it: read it with coverage."
+    ),
+    "coverage": (
+        "The share of real images that have at least one sample in their neighbourhood: recall that resists outliers."
+    ),
+    "class_histogram_kl": (
+        "How far the classes of the samples, as a classifier sees them, are from the classes of the data. 0 is "
+        "the same mixture. KL (the Kullback–Leibler divergence) measures how much one distribution differs from"
+        " another."
+    ),
+    "missing_classes": ("How many classes of the data never occur among the samples, as a classifier sees them."),
+    "reconstruction_mse": (
+        "Mean squared difference between a test image and what comes back after encoding and decoding it. Only "
+        "a model with an encoder has one."
+    ),
+    "linear_probe": (
+        "Accuracy of a linear classifier that sees nothing but the codes. High means that the classes can be "
+        "read off the latent space with straight lines."
+    ),
+    "silhouette": (
+        "How tight and separate the classes lie in the codes: near 1 far apart, near 0 touching, below 0 mixed up."
+    ),
+    "silhouette_pca": (
+        "The silhouette in the plane of the two main directions (PCA) of the codes: the picture further down."
+    ),
+    "active_units": (
+        "How many code dimensions depend on the image at all. Few active units among many are the mark of "
+        "posterior collapse."
+    ),
+    "elbo": (
+        "The evidence lower bound: at most the log-probability that the model gives to a held-out image, in "
+        "nats. It is reconstruction minus KL, and what a VAE is trained to raise. It compares models of one "
+        "observation model only."
+    ),
+    "kl": (
+        "The Kullback–Leibler divergence: how much one distribution differs from another; 0 if they are the "
+        "same. In a VAE, how much the code of an image tells about it beyond the prior, in nats."
+    ),
+    "latent_space": (
+        "The space of codes: the few numbers from which a decoder or generator makes an image. Neighbours there"
+        " should be images that look alike."
+    ),
+    "posterior_collapse": (
+        "A VAE whose encoder gives (nearly) the same codes to every image, in some or all dimensions: the "
+        "decoder ignores them, the KL is near 0, and nothing can be read from them."
+    ),
+    "pca": (
+        "Principal component analysis: the flat view of the codes that keeps most of their variance; the axes "
+        "say how much. What lies apart there is apart; what overlaps there may still be apart in other "
+        "directions."
+    ),
+    "player": (
+        "A network, or a part of one, with a loss of its own. A VAE is one player; in a GAN the discriminator "
+        "and the generator play against each other, so neither loss need fall when the samples improve."
+    ),
+    "shared_noise": (
+        "All families decode the same random codes, so a column shows what each makes of one and the same draw."
+        " That the pictures differ is normal: each family has its own latent space."
+    ),
+    "seconds": ("Time spent in training alone, without evaluation and measurement. It depends on the machine."),
+    "images": ("Training images shown, repeats included: the budget that all families share."),
+    "parameters": ("Numbers that training adjusts, in all networks of the family together."),
+    "finished": (
+        "A run that diverged is counted here and not dropped: a method that fails one time in three is that method."
+    ),
+}

@@ -1,0 +1,333 @@
+"""A run folder as one frozen value; whatever is missing or broken in it becomes a note instead of an exception."""
+
+import json
+import math
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from likelier.errors import InputError
+from likelier.files import read_json
+
+Pixels = npt.NDArray[np.uint8]
+Array = npt.NDArray[Any]
+Status = Literal["finished", "diverged", "unfinished"]
+Line = Mapping[str, float]
+T = TypeVar("T")
+
+_BROKEN = (
+    InputError,
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+    EOFError,
+    SyntaxError,  # Pillow's word for a broken PNG
+    zipfile.BadZipFile,
+    Image.DecompressionBombError,
+)
+"""What numpy, Pillow and json raise on files that are not what their name says."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of `measures.json`; `value` is None where the measure does not apply, and `why_not` says why."""
+
+    key: str
+    name: str
+    label: str
+    value: float | None
+    unit: str
+    better: str
+    floor: Mapping[str, float]
+    why_not: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture taken during training, when `images` images had been seen."""
+
+    images: int
+    pixels: Pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What one training left behind."""
+
+    path: Path
+    family: str
+    data: str
+    seed: int
+    budget: int
+    minutes: float | None
+    settings: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    training: tuple[Line, ...]
+    evaluations: tuple[Line, ...]
+    samples: tuple[Frame, ...]
+    reconstructions: tuple[Frame, ...]
+    status: Status
+    message: str
+    images: int | None
+    seconds: float | None
+    parameters: int | None
+    conditions: Mapping[str, Any]
+    measures: Mapping[str, Measure]
+    measured: bool
+    warnings: tuple[str, ...]
+    figures: Mapping[str, Array]
+    notes: tuple[str, ...]
+
+    @property
+    def players(self) -> list[str]:
+        """The players whose losses were logged, in the order of the log."""
+        names = dict.fromkeys(key for line in self.training for key in line if key.startswith("loss."))
+        return [name.removeprefix("loss.") for name in names]
+
+
+def clean(value: Any) -> Any:
+    """Replace what cannot be printed in every string of a JSON value.
+
+    A control character would make an SVG unreadable, a lone surrogate the page unwritable.
+
+    >>> clean({"name": "a\\x00b"})
+    {'name': 'a�b'}
+    """
+    if isinstance(value, str):
+        return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in value)
+    if isinstance(value, dict):
+        return {clean(key): clean(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [clean(item) for item in value]
+    return value
+
+
+def read_run(path: Path) -> Run:
+    """Read a run folder; InputError if it is none, a note in the run for every other file that cannot be used."""
+    config = _config(path)
+    notes: list[str] = []
+    lines: tuple[Line, ...] = _optional(path / "metrics.jsonl", _lines, (), notes)
+    timing: tuple[Line, ...] = _optional(path / "timing.jsonl", _lines, (), notes)
+    done: dict[str, Any] = _optional(path / "done", _object, {}, notes, absent_is_fine=True)
+    measured = _optional(path / "measures.json", _measures, None, notes, absent_is_fine=True)
+    training = tuple(line for line in lines if not line.get("evaluation"))
+    return Run(
+        path=path,
+        family=config["family"],
+        data=config["data"],
+        seed=config["seed"],
+        budget=config["images"],
+        minutes=_number(config.get("minutes")),
+        settings=config["settings"],
+        environment=_optional(path / "environment.json", _object, {}, notes),
+        training=training,
+        evaluations=tuple(line for line in lines if line.get("evaluation")),
+        samples=_optional(path / "samples", _frames, (), notes),
+        reconstructions=_optional(path / "reconstructions", _frames, (), notes, absent_is_fine=True),
+        status=_status(done),
+        message=str(done.get("message") or ""),
+        images=_whole(done.get("images", lines[-1]["images"] if lines else None)),
+        seconds=_number(done.get("seconds", timing[-1].get("seconds") if timing else None)),
+        parameters=_whole(done.get("parameters")),
+        conditions=measured.conditions if measured else {},
+        measures=measured.measures if measured else {},
+        measured=measured is not None,
+        warnings=measured.warnings if measured else (),
+        figures=_optional(path / "figures.npz", _arrays, {}, notes, absent_is_fine=measured is None),
+        notes=tuple(notes),
+    )
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """The configuration, checked: without it a folder is no run."""
+    if not (path / "config.json").is_file():
+        raise InputError(_no_run(path))
+    config = clean(read_json(path / "config.json"))
+    wanted = {"family": str, "data": str, "seed": int, "images": int, "settings": dict}
+    if not isinstance(config, dict):
+        raise InputError(f"{path / 'config.json'} holds a {type(config).__name__}: wanted an object; train it again")
+    if config.get("format") != 1:
+        raise InputError(
+            f"{path} is a run of format {config.get('format')!r}: this version reads format 1; "
+            "report on it with the version that trained it"
+        )
+    for key, kind in wanted.items():
+        if not isinstance(config.get(key), kind):
+            raise InputError(
+                f"{path / 'config.json'} has {key} = {config.get(key)!r}: wanted a value of type {kind.__name__}; "
+                "train it again"
+            )
+    return config
+
+
+def _no_run(path: Path) -> str:
+    """Why `path` is no run, and what to pass instead."""
+    if not path.exists():
+        return f"{path} does not exist: wanted a run folder; `likelier train` writes one"
+    if not path.is_dir():
+        return f"{path} is a file: wanted a run folder, which holds a config.json; `likelier train` writes one"
+    if any(path.glob("*/config.json")):
+        return f"{path} is a folder of runs, no run itself: wanted run folders; pass {path}/*"
+    return f"{path} is no run, it holds no config.json: wanted a folder that `likelier train` wrote"
+
+
+def _optional(
+    path: Path, read: Callable[[Path, list[str]], T], default: T, notes: list[str], *, absent_is_fine: bool = False
+) -> T:
+    """`read(path)`, or `default` and a note; a file's absence may be normal and then needs no note."""
+    if not path.exists():
+        if not absent_is_fine:
+            notes.append(f"{path.name} is missing")
+        return default
+    try:
+        return read(path, notes)
+    except _BROKEN as error:
+        reason = str(clean(str(error))).replace(str(path), path.name)
+        notes.append(f"{path.name} cannot be used ({reason or type(error).__name__})")
+        return default
+
+
+def _object(path: Path, notes: list[str]) -> dict[str, Any]:
+    """A file that holds one JSON object."""
+    value = clean(read_json(path))
+    if not isinstance(value, dict):
+        raise InputError(f"it holds a {type(value).__name__}, not an object")
+    return value
+
+
+def _lines(path: Path, notes: list[str]) -> tuple[dict[str, float], ...]:
+    """The lines of a log as numbers; a last line that training is still writing is left out without a word."""
+    found: list[dict[str, float]] = []
+    bad = 0
+    text = path.read_text(encoding="utf-8", errors="replace")
+    complete = text[: text.rfind("\n") + 1]
+    for line in complete.splitlines():
+        values = _log_line(line)
+        if values is None:
+            bad += 1
+        else:
+            found.append(values)
+    if bad:
+        notes.append(f"{path.name}: {bad} of {bad + len(found)} lines cannot be read and are left out")
+    return tuple(found)
+
+
+def _log_line(line: str) -> dict[str, float] | None:
+    """One line of a log; null stands for a number that was not finite."""
+    try:
+        values = clean(json.loads(line))
+        if not isinstance(values, dict) or _whole(values.get("images")) is None:
+            return None
+        return {key: math.nan if value is None else float(value) for key, value in values.items()}
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return None
+
+
+def _status(done: Mapping[str, Any]) -> Status:
+    """How the training ended; without a `done` file it has not."""
+    status = done.get("status")
+    return status if status in ("finished", "diverged") else "unfinished"
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _whole(value: Any) -> int | None:
+    """A count, or None."""
+    number = _number(value)
+    return int(number) if number is not None and number >= 0 else None
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The content of `measures.json`."""
+
+    conditions: Mapping[str, Any]
+    measures: Mapping[str, Measure]
+    warnings: tuple[str, ...]
+
+
+def _measures(path: Path, notes: list[str]) -> _Measured | None:
+    """The measures by key, in the order of the file."""
+    content = _object(path, notes)
+    if content.get("format") != 1:
+        raise InputError(f"its format is {content.get('format')!r}, wanted 1")
+    measures = [_measure(item) for item in content["measures"]]
+    return _Measured(
+        conditions=dict(content.get("conditions") or {}),
+        measures={measure.key: measure for measure in measures},
+        warnings=tuple(str(warning) for warning in content.get("warnings") or ()),
+    )
+
+
+def _measure(item: Mapping[str, Any]) -> Measure:
+    """One measure; a value that is not finite is none."""
+    value, key = item.get("value"), str(item["key"])
+    number = _number(value)
+    return Measure(
+        key=key,
+        name=str(item.get("name") or key),
+        label=str(item.get("label") or key),
+        value=number,
+        unit=str(item.get("unit") or ""),
+        better=str(item.get("better") or ""),
+        floor={str(k): n for k, v in (item.get("floor") or {}).items() if (n := _number(v)) is not None},
+        why_not=str(item.get("why_not") or ("no reason was recorded" if value is None else f"it came out as {value}")),
+    )
+
+
+def _frames(path: Path, notes: list[str]) -> tuple[Frame, ...]:
+    """The pictures of a folder, ordered by the images seen that their names give."""
+    frames = []
+    for file in sorted(path.glob("*.png")):
+        try:
+            with Image.open(file) as picture:
+                mode = "L" if picture.mode in ("1", "L", "LA") else "RGB"
+                frames.append(Frame(int(file.stem), np.asarray(picture.convert(mode))))
+        except _BROKEN:
+            notes.append(f"{path.name}/{file.name} cannot be used and is left out")
+    return tuple(sorted(frames, key=lambda frame: frame.images))
+
+
+_ARRAYS = {
+    "real": ("u", 4),
+    "shared_noise_samples": ("u", 4),
+    "codes": ("f", 2),
+    "code_labels": ("iu", 1),
+    "codes_pca": ("f", 2),
+    "codes_pca_explained": ("f", 1),
+    "class_names": ("U", 1),
+    "class_counts_fake": ("iu", 1),
+    "class_counts_real": ("iu", 1),
+}
+"""The arrays of `figures.npz`: kinds of dtype, and dimensions."""
+
+
+def _arrays(path: Path, notes: list[str]) -> dict[str, Array]:
+    """The arrays of `figures.npz` that are what they should be."""
+    arrays: dict[str, Array] = {}
+    with np.load(path, allow_pickle=False) as archive:
+        for name in archive.files:
+            if name not in _ARRAYS:
+                continue
+            array, (kinds, dimensions) = archive[name], _ARRAYS[name]
+            if array.dtype.kind in kinds and array.ndim == dimensions and array.size > 0:
+                arrays[name] = array
+            else:
+                notes.append(f"{path.name}: {name} is {array.dtype} of shape {array.shape} and is left out")
+    if "class_names" in arrays:
+        arrays["class_names"] = np.array(clean(arrays["class_names"].tolist()))
+    return arrays

@@ -1,0 +1,208 @@
+"""The run directory: what was asked for, what happened, and the state to go on from.
+
+    config.json       the resolved configuration, enough to do the run again
+    environment.json  versions, device, threads, commit, digest of the data
+    metrics.jsonl     what was measured while training: reproducible bit for bit
+    timing.jsonl      what depends on the clock
+    samples/          fixed-noise samples at log-spaced points, named by the images seen
+    reconstructions/  of fixed test images, where the family encodes
+    state.safetensors the last checkpoint, whole and hashed
+    done              written last: how the run ended
+
+A run knows no model: its state is named tensors and scalars.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from likelier.errors import InputError
+from likelier.files import read_json, write_atomically, write_json
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that the rest of a run depends on: named tensors, and scalars that JSON can hold."""
+
+    tensors: Mapping[str, Tensor]
+    scalars: Mapping[str, Any]
+
+    def digest(self) -> str:
+        """sha256 of names, types, shapes, contents and scalars."""
+        sha = hashlib.sha256(json.dumps(self.scalars, sort_keys=True).encode())
+        for name, tensor in sorted(self.tensors.items()):
+            sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            sha.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return sha.hexdigest()
+
+    def to_bytes(self) -> bytes:
+        """One safetensors file, with the scalars and the digest in its metadata."""
+        tensors = {name: t.detach().cpu().contiguous() for name, t in self.tensors.items()}
+        metadata = {"scalars": json.dumps(self.scalars, sort_keys=True), "sha256": self.digest()}
+        return safetensors.torch.save(tensors, metadata)
+
+    @staticmethod
+    def read(path: Path) -> "State":
+        """The state in a file that `to_bytes` made; InputError if it is not whole."""
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            state = State(tensors, json.loads(metadata["scalars"]))
+            found, wanted = state.digest(), metadata["sha256"]
+        except FileNotFoundError:
+            raise InputError(f"{path} is missing: the run has no checkpoint to go on from") from None
+        except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
+            raise InputError(f"{path} is no checkpoint, or a broken one ({error}); train the run anew") from None
+        if found != wanted:
+            raise InputError(f"{path} is damaged: its content has sha256 {found[:16]}…, wanted {wanted[:16]}…")
+        return state
+
+
+class Run:
+    """A run directory, open for reading, or for writing by the one process that trains it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @staticmethod
+    def create(path: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> "Run":
+        """A new run directory; InputError if something is there or it cannot be written."""
+        make_folder(path)
+        run = Run(path)
+        write_json(path / "environment.json", environment)
+        write_json(path / "config.json", {"format": FORMAT, **config})  # last: a folder with it is a run
+        return run
+
+    @staticmethod
+    def open(path: str | Path) -> "Run":
+        """An existing run directory; InputError if it is none."""
+        path = Path(path)
+        if not (path / "config.json").is_file():
+            found = "is not there" if not path.exists() else "has no config.json"
+            raise InputError(f"{path} {found}: wanted the folder of a run, as `likelier train --out` makes it")
+        run = Run(path)
+        if run.config.get("format") != FORMAT:
+            raise InputError(
+                f"{path} is a run of format {run.config.get('format')}: this version reads format {FORMAT}"
+            )
+        return run
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration."""
+        config = read_json(self.path / "config.json")
+        if not isinstance(config, dict):
+            raise InputError(f"{self.path / 'config.json'} holds no configuration: wanted a JSON object")
+        return config
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions, device, threads, commit and digest of the data."""
+        environment: dict[str, Any] = read_json(self.path / "environment.json")
+        return environment
+
+    @property
+    def done(self) -> dict[str, Any] | None:
+        """How the run ended, or None while it has not."""
+        path = self.path / "done"
+        return read_json(path) if path.exists() else None
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Append one line to metrics.jsonl; a value that is not finite is null, as JSON has no NaN."""
+        append(self.path / "metrics.jsonl", record)
+
+    def log_timing(self, record: Mapping[str, Any]) -> None:
+        """Append one line to timing.jsonl."""
+        append(self.path / "timing.jsonl", record)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl."""
+        return read_lines(self.path / "metrics.jsonl")
+
+    def timing(self) -> list[dict[str, Any]]:
+        """The lines of timing.jsonl."""
+        return read_lines(self.path / "timing.jsonl")
+
+    def write_picture(self, kind: str, images: int, png: bytes) -> None:
+        """One picture of a series, named by the images seen so far."""
+        folder = self.path / kind
+        folder.mkdir(exist_ok=True)
+        write_atomically(folder / f"{images:010d}.png", png)
+
+    def save(self, state: State) -> None:
+        """Replace the checkpoint; the lengths of the logs go with it, so that a resume can cut them back."""
+        lengths = {name: size(self.path / name) for name in ("metrics.jsonl", "timing.jsonl")}
+        whole = State(state.tensors, {**state.scalars, "log_lengths": lengths})
+        write_atomically(self.path / "state.safetensors", whole.to_bytes())
+
+    def state(self) -> State:
+        """The last checkpoint."""
+        return State.read(self.path / "state.safetensors")
+
+    def rewind_to_start(self) -> None:
+        """Empty the logs of a run that was stopped before its first checkpoint."""
+        for name in ("metrics.jsonl", "timing.jsonl"):
+            (self.path / name).unlink(missing_ok=True)
+
+    def rewind(self, state: State) -> None:
+        """Cut the logs back to where they were when `state` was saved."""
+        for name, length in state.scalars["log_lengths"].items():
+            path = self.path / name
+            if size(path) < length:
+                raise InputError(
+                    f"{path} has {size(path)} bytes, wanted at least {length}: it was changed since the checkpoint"
+                )
+            if path.exists():
+                with path.open("r+b") as file:
+                    file.truncate(length)
+
+    def finish(self, **outcome: Any) -> None:
+        """Write `done`: nothing is written to the run's record after it."""
+        write_json(self.path / "done", outcome)
+
+
+def make_folder(path: Path) -> None:
+    """A new folder for output, with its parents; InputError if something is there or it cannot be made."""
+    if path.exists():
+        raise InputError(f"{path} is there already: choose another --out, or go on with --resume {path}")
+    try:
+        path.mkdir(parents=True)
+        (path / ".writable").touch()
+        (path / ".writable").unlink()
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}; choose another --out") from None
+
+
+def append(path: Path, record: Mapping[str, Any]) -> None:
+    """One JSON object, one line, one write."""
+    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    with path.open("ab") as file:
+        file.write(json.dumps(finite, allow_nan=False).encode() + b"\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a log; a last line without its end is still being written, and left out."""
+    if not path.exists():
+        return []
+    text = path.read_bytes()
+    try:
+        return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
+    except ValueError as error:
+        raise InputError(f"{path} has a line that is no JSON: {error}") from None
+
+
+def size(path: Path) -> int:
+    """Bytes in a file, 0 where there is none."""
+    return path.stat().st_size if path.exists() else 0

@@ -1,0 +1,464 @@
+"""The report, rendered from runs made up here and opened in a real browser."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from likelier.errors import InputError
+from likelier.report import write_report
+from likelier.report.figures import FAMILY_COLOURS
+from likelier.report.grouping import group_runs
+from likelier.report.reading import read_run
+from likelier.report.table import Footnotes, sections
+
+POINTS = [0, 128, 384, 896, 1920, 3968, 8064, 16_256, 32_640, 65_408, 130_944, 300_032]
+PLAYERS = {
+    "vae": ["vae"],
+    "gan": ["discriminator", "generator"],
+    "dcgan": ["discriminator", "generator"],
+    "vae_gan": ["encoder", "decoder", "discriminator"],
+}
+QUALITY = {"vae": 18.4, "gan": 31.0, "dcgan": 6.21, "vae_gan": 9.87}
+LABELS = {
+    "frechet_distance": ("Fréchet distance", "lower"),
+    "kernel_distance": ("Kernel distance", "lower"),
+    "precision": ("Precision", "higher"),
+    "recall": ("Recall", "higher"),
+    "density": ("Density", "higher"),
+    "coverage": ("Coverage", "higher"),
+    "class_histogram_kl": ("Class histogram KL", "lower"),
+    "missing_classes": ("Missing classes", "lower"),
+    "reconstruction_mse": ("Reconstruction error", "lower"),
+    "linear_probe": ("Linear probe accuracy", "higher"),
+    "silhouette": ("Silhouette in code space", "higher"),
+    "silhouette_pca": ("Silhouette in the PCA plane", "higher"),
+    "active_units": ("Active units", ""),
+    "elbo": ("ELBO", "higher"),
+}
+ENCODING = {"reconstruction_mse", "linear_probe", "silhouette", "silhouette_pca", "active_units", "elbo"}
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@cache
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """Real digits, enlarged to MNIST's 28 × 28."""
+    small, labels = load_digits(return_X_y=True)
+    pictures = (small.reshape(-1, 8, 8)[:320] * 15.9).astype(np.uint8)
+    large = [np.asarray(Image.fromarray(p).resize((28, 28), Image.Resampling.BICUBIC)) for p in pictures]
+    return np.stack(large), labels[:320]
+
+
+def grid(images: np.ndarray, columns: int) -> Image.Image:
+    rows = len(images) // columns
+    return Image.fromarray(images.reshape(rows, columns, 28, 28).transpose(0, 2, 1, 3).reshape(rows * 28, columns * 28))
+
+
+def blend(images: np.ndarray, done: float, rng: np.random.Generator) -> np.ndarray:
+    """What a model `done` of the way through training might make: images that emerge from noise."""
+    noise = rng.uniform(0, 255, images.shape)
+    return (images * done + noise * (1 - done)).clip(0, 255).astype(np.uint8)
+
+
+def json_lines(path: Path, lines: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def make_run(folder: Path, family: str, seed: int = 0, *, names: tuple[str, ...] = tuple("0123456789")) -> Path:
+    """A finished and measured run, complete in every file."""
+    rng = np.random.default_rng([seed, len(family)])
+    folder.mkdir(parents=True)
+    settings = {"hidden": 256, "latent": 20, "batch": 128, "lr": 0.001 if "vae" in family else 0.0002}
+    config = {"format": 1, "family": family, "data": "mnist", "seed": seed, "images": 300_000, "minutes": None}
+    (folder / "config.json").write_text(json.dumps({**config, "settings": settings}))
+    write_environment(folder)
+    write_logs(folder, family, rng)
+    write_pictures(folder, family, rng)
+    write_measures(folder, family, rng)
+    write_figures(folder, family, rng, names)
+    return folder
+
+
+def write_environment(folder: Path) -> None:
+    software = {"likelier": "0.1.0", "torch": "2.13.0", "python": "3.11.7", "platform": "Linux-6.1-x86_64-glibc2.36"}
+    device = {"device": "cpu", "device_name": "AMD EPYC", "threads": 2, "commit": "abc123", "data_digest": "6e2b" * 16}
+    (folder / "environment.json").write_text(json.dumps({**software, **device}))
+
+
+def write_logs(folder: Path, family: str, rng: np.random.Generator) -> None:
+    lines: list[dict[str, Any]] = []
+    for images in range(1280, 300_033, 1280):
+        noise = dict.fromkeys(PLAYERS[family], 0.0)
+        for player in noise:
+            level = 105 + 440 * np.exp(-images / 9000) if "vae" in family and player != "discriminator" else 0.9
+            noise[player] = level * (1 + 0.06 * rng.standard_normal())
+        line: dict[str, Any] = {"images": images, "turns": images // 128}
+        line |= {f"loss.{player}": value for player, value in noise.items()}
+        if family == "vae":
+            line |= {"elbo": -noise["vae"], "kl": 25.0}
+        lines.append(line)
+    for images in POINTS:
+        line = {"images": images, "evaluation": True}
+        if "vae" in family:
+            line |= {"elbo": -108 - 440 * float(np.exp(-images / 9000)), "kl": 25.1, "mse": 0.02}
+        lines.append(line)
+    json_lines(folder / "metrics.jsonl", sorted(lines, key=lambda line: line["images"]))
+    json_lines(folder / "timing.jsonl", [{"images": n, "seconds": n / 9600} for n in POINTS[1:]])
+    seconds = (31.2 if family == "vae" else 64.8) + rng.uniform(0, 2)
+    done = {"status": "finished", "images": 300_032, "seconds": seconds, "parameters": 652_824}
+    (folder / "done").write_text(json.dumps(done))
+
+
+def write_pictures(folder: Path, family: str, rng: np.random.Generator) -> None:
+    pictures, _ = digits()
+    chosen = rng.permutation(len(pictures))
+    encodes = "vae" in family
+    for kind in ("samples", "reconstructions")[: 1 + encodes]:
+        (folder / kind).mkdir()
+    for i, images in enumerate(POINTS):
+        done = 0.95 * i / (len(POINTS) - 1)
+        grid(blend(pictures[chosen[:64]], done, rng), 8).save(folder / f"samples/{images:010d}.png")
+        if encodes:
+            rows = np.concatenate([pictures[:10], blend(pictures[:10], done, rng)])
+            grid(rows, 10).save(folder / f"reconstructions/{images:010d}.png")
+
+
+def write_measures(folder: Path, family: str, rng: np.random.Generator) -> None:
+    base = QUALITY[family]
+    values = {"frechet_distance": base, "kernel_distance": base / 900, "precision": 0.81, "recall": 1 / (1 + base / 9)}
+    values |= {"density": 0.93, "coverage": 1 / (1 + base / 7), "class_histogram_kl": base / 300, "missing_classes": 0}
+    values |= {"reconstruction_mse": 0.0121, "linear_probe": 0.947, "silhouette": 0.062, "silhouette_pca": -0.031}
+    values |= {"active_units": 17, "elbo": -108.2}
+    floors = {"frechet_distance": {"train–train": 0.31, "train–test": 0.94}, "precision": {"train–test": 0.91}}
+    measures = []
+    for key, (label, better) in LABELS.items():
+        known = family.startswith("vae") or key not in ENCODING
+        jitter = 1 if key in ("missing_classes", "active_units") else 1 + 0.05 * rng.standard_normal()
+        item = {"key": key, "name": f"{key}_mnist-cnn-v1-ab12cd_train_n10000_u8", "label": label, "unit": ""}
+        item |= {"value": values[key] * jitter if known else None, "better": better, "floor": floors.get(key)}
+        measures.append({**item, "why_not": None if known else f"{family} has no encoder"})
+    conditions = {"extractor": "mnist-cnn-v1-ab12cd", "extractor_accuracy": 0.989, "n": 10_000, "reference": "train"}
+    content = {"format": 1, "conditions": {**conditions, "quantisation": "u8", "sample_seed": 0}, "measures": measures}
+    (folder / "measures.json").write_text(json.dumps({**content, "warnings": []}))
+
+
+def write_figures(folder: Path, family: str, rng: np.random.Generator, names: tuple[str, ...]) -> None:
+    pictures, _ = digits()
+    real, fake = pictures[:64, None], blend(pictures[rng.permutation(320)[:64], None], 0.93, rng)
+    arrays: dict[str, Any] = {"real": real, "shared_noise_samples": fake, "class_names": np.array(names)}
+    arrays["class_counts_real"] = np.full(len(names), 1000)
+    arrays["class_counts_fake"] = rng.multinomial(10_000, rng.dirichlet(np.full(len(names), 20.0)))
+    if family.startswith("vae"):
+        labels = rng.integers(0, len(names), 2000)
+        centres = rng.standard_normal((len(names), 20)) * np.geomspace(2, 0.05, 20)
+        codes = (centres[labels] + 0.5 * rng.standard_normal((2000, 20))).astype(np.float32)
+        centred = codes - codes.mean(0)
+        _, s, v = np.linalg.svd(centred, full_matrices=False)
+        arrays |= {"codes": codes, "code_labels": labels, "codes_pca": centred @ v[:2].T}
+        arrays["codes_pca_explained"] = (s[:2] ** 2 / (s**2).sum()).astype(np.float32)
+    np.savez(folder / "figures.npz", **arrays)
+
+
+def report(out: Path, *runs: Path, title: str = "Four models on MNIST", command: str = "likelier compare") -> str:
+    return write_report(runs, out, title=title, command=command).read_text()
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four families, three seeds, and what goes wrong in practice: a collapse, a divergence, an interruption."""
+    folder = tmp_path_factory.mktemp("comparison")
+    runs = [make_run(folder / f"{family}-{seed}", family, seed) for family in PLAYERS for seed in range(3)]
+    (folder / "gan-2/done").write_text(
+        '{"status": "diverged", "images": 150016, "seconds": 30, "message": "loss is nan"}'
+    )
+    (folder / "gan-2/measures.json").unlink()
+    (folder / "dcgan-1/done").unlink()
+    measures = json.loads((folder / "vae-0/measures.json").read_text())
+    measures["warnings"] = ["posterior collapse: 3 of 20 code dimensions are inactive"]
+    (folder / "vae-0/measures.json").write_text(json.dumps(measures))
+    command = "likelier compare --data mnist --families vae gan dcgan vae_gan --seeds 3 --images 300000"
+    return write_report(runs, folder / "report.html", title="Four models on MNIST", command=command)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("no Chromium on the path, so the page cannot be looked at")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=FLAGS)  # a new, temporary profile
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A page opened from its file, with everything it said and asked for."""
+
+    def __init__(self, browser: Any, file: Path, width: int = 1280, **options: Any) -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        self.page = self.context.new_page()
+        self.console: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.console.append(message.text))
+        self.page.on("pageerror", lambda error: self.console.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.url = file.as_uri()
+        self.page.goto(self.url)
+
+    def __enter__(self) -> "Visit":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.context.close()
+
+    def shown(self) -> list[str]:
+        """The images seen of every frame that is visible."""
+        visible = "images => images.filter(i => i.offsetParent).map(i => i.dataset.images)"
+        return self.page.eval_on_selector_all(".frames img", visible)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_opens_quietly_and_fits(comparison: Path, chromium: Any, width: int, scheme: str) -> None:
+    with Visit(chromium, comparison, width, color_scheme=scheme) as visit:
+        broken = "images => images.filter(i => !(i.complete && i.naturalWidth)).map(i => i.alt)"
+        assert visit.page.eval_on_selector_all("img", broken) == []
+        assert visit.console == []
+        assert [url for url in visit.requests if not url.startswith("data:")] == [visit.url]
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+        unnamed = "images => images.filter(i => !i.alt).length"
+        assert visit.page.eval_on_selector_all("img", unnamed) == 0
+
+
+def test_text_has_contrast(comparison: Path, chromium: Any) -> None:
+    """WCAG AA: 4.5 between every colour of text and the page behind it, in both schemes."""
+    script = """() => {
+      const light = rgb => rgb.map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+      const parse = text => text.match(/[0-9.]+/g).map(Number);
+      const behind = node => {
+        for (; node; node = node.parentElement) {
+          const colour = parse(getComputedStyle(node).backgroundColor);
+          if (colour.length === 3 || colour[3] > 0) return colour.slice(0, 3);
+        }
+      };
+      const poor = [];
+      for (const node of document.querySelectorAll('main *:not([aria-hidden])')) {
+        if (![...node.childNodes].some(child => child.nodeType === 3 && child.data.trim())) continue;
+        const a = light(parse(getComputedStyle(node).color).slice(0, 3)), b = light(behind(node));
+        const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+        if (ratio < 4.5) poor.push(node.className + ' ' + node.textContent.trim().slice(0, 30) + ' ' + ratio);
+      }
+      return poor;
+    }"""
+    for scheme in ("light", "dark"):
+        with Visit(chromium, comparison, color_scheme=scheme) as visit:
+            assert visit.page.evaluate(script) == []
+
+
+def test_animation_by_slider_button_and_keyboard(comparison: Path, chromium: Any) -> None:
+    expect = pytest.importorskip("playwright.sync_api").expect
+    with Visit(chromium, comparison) as visit:
+        seek, play = visit.page.locator("#seek"), visit.page.locator("#play")
+        assert visit.shown() == ["300032"] * 4  # one frame a family, the last
+        seek.focus()
+        visit.page.keyboard.press("ArrowLeft")
+        assert visit.shown() == ["130944"] * 4
+        visit.page.keyboard.press("Home")
+        assert visit.shown() == ["0"] * 4
+        seek.fill("3")
+        assert visit.shown() == ["896"] * 4
+        assert seek.get_attribute("aria-valuetext") == "896 images seen"
+        play.focus()
+        visit.page.keyboard.press("Space")
+        assert play.inner_text() == "Pause"
+        expect(seek).not_to_have_attribute("aria-valuetext", "896 images seen")
+        visit.page.keyboard.press("Enter")
+        assert play.inner_text() == "Play"
+        seek.fill("10")
+        play.click()
+        expect(play).to_have_text("Play")  # it stops at the end
+        assert visit.shown() == ["300032"] * 4
+
+
+def test_nothing_moves_by_itself_and_pictures_need_no_script(comparison: Path, chromium: Any) -> None:
+    with Visit(chromium, comparison, reduced_motion="reduce") as visit:
+        assert visit.page.locator("#play").inner_text() == "Play"
+        assert visit.shown() == ["300032"] * 4
+    with Visit(chromium, comparison, java_script_enabled=False) as visit:
+        assert not visit.page.locator("#play").is_visible()
+        assert visit.page.locator(".frames img:visible").count() == 4
+
+
+def test_policy_stops_foreign_scripts_styles_and_pictures(comparison: Path, chromium: Any, tmp_path: Path) -> None:
+    html = comparison.read_text()
+    assert re.search(r"default-src &#39;none&#39;; img-src data:; style-src &#39;sha256-", html)
+    assert "unsafe" not in html.split("</head>")[0].split("<style>")[0]
+    assert not re.search(r"<[^>]+\s(?:style|on\w+)=", html.split("</style>")[1].split("<script>")[0])
+    harmful = '<script>window.hit = 1</script><p id="red" style="color:red">x</p><img src="https://example.org/x.png">'
+    file = tmp_path / "harmed.html"
+    file.write_text(html.replace("</main>", harmful + "</main>"))
+    with Visit(chromium, file) as visit:
+        assert visit.page.evaluate("window.hit") is None
+        assert visit.page.eval_on_selector("#red", "p => getComputedStyle(p).color") != "rgb(255, 0, 0)"
+        assert len(visit.console) >= 3
+        assert all("Content Security Policy" in text for text in visit.console)
+
+
+def test_names_from_data_are_text(chromium: Any, tmp_path: Path) -> None:
+    evil = "<script>window.hit=1</script>\x00"
+    names = (evil, '"><img src=x onerror=alert(1)>', "$x^", "猫", *"456789")
+    run = make_run(tmp_path / "vae", "vae", names=names)
+    config = json.loads((run / "config.json").read_text())
+    config["data"] = evil
+    config["settings"][evil] = "</style><b>"
+    (run / "config.json").write_text(json.dumps(config))
+    html = report(tmp_path / "report.html", run, title=evil, command="a && b </code>\ud800")
+    assert html.count("<script>") == 1
+    with Visit(chromium, tmp_path / "report.html") as visit:
+        assert visit.page.evaluate("window.hit") is None
+        assert visit.console == []
+        broken = "images => images.filter(i => !(i.complete && i.naturalWidth)).length"
+        assert visit.page.eval_on_selector_all("img", broken) == 0
+        assert "<script>window.hit=1</script>" in visit.page.locator(".legend").inner_text()
+
+
+def test_table_tells_medians_ranges_reasons_and_no_verdict(comparison: Path) -> None:
+    html = comparison.read_text()
+    assert "no verdict" in html and "cannot reach p &lt; .05" in html
+    assert "n = 2 of 3" in html  # the diverged seed has no figures, and is told
+    assert "gan has no encoder" in html
+    assert "diverged: loss is nan" in html
+    assert "still training or interrupted" in html
+    assert "posterior collapse: 3 of 20" in html
+    rows = re.findall(r'<th scope="row">\s*<details class="term"><summary>([^<]+)', html)
+    for alone, partner in (("Precision", "Recall"), ("Density", "Coverage")):
+        assert rows.index(partner) == rows.index(alone) + 1
+    frechet = html[html.index("Fréchet distance</summary>") :]
+    frechet = frechet[: frechet.index("</tr>")]
+    assert frechet.count('class="winner"') == 1
+    assert "train–test" in frechet
+
+
+def test_a_diverged_run_ranks_last(tmp_path: Path) -> None:
+    """Two seeds of dcgan have the lower distance, but one of them diverged: vae is marked, not the survivor."""
+    runs = [make_run(tmp_path / f"{family}-{seed}", family, seed) for family in ("vae", "dcgan") for seed in (0, 1)]
+    (runs[3] / "done").write_text('{"status": "diverged", "images": 9, "seconds": 1, "message": ""}')
+    frechet = sections(group_runs([read_run(run) for run in runs]), Footnotes())[0].rows[0]
+    assert [cell.best for cell in frechet.cells] == [True, False]
+
+
+def test_size(comparison: Path) -> None:
+    assert comparison.stat().st_size < 8e6
+
+
+def test_same_runs_same_bytes(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "gan", "gan")
+    assert report(tmp_path / "a.html", run) == report(tmp_path / "b.html", run)
+
+
+def test_refuses_what_is_no_run(tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    with pytest.raises(InputError, match="no runs to report on"):
+        report(out)
+    with pytest.raises(InputError, match="does not exist"):
+        report(out, tmp_path / "absent")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"holds no config\.json"):
+        report(out, tmp_path / "empty")
+    run = make_run(tmp_path / "runs/vae", "vae")
+    with pytest.raises(InputError, match="folder of runs"):
+        report(out, tmp_path / "runs")
+    with pytest.raises(InputError, match="wanted the name of a file"):
+        report(tmp_path, run)
+    with pytest.raises(InputError, match="wanted each run once"):
+        report(out, run, run)
+    (run / "config.json").write_text('{"format": 2}')
+    with pytest.raises(InputError, match="format 2"):
+        report(out, run)
+    (run / "config.json").write_text("{")
+    with pytest.raises(InputError, match="cannot be read"):
+        report(out, run)
+    assert not out.exists()
+
+
+def change(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "reason"),
+    [
+        ("config.json", '"mnist"', '"digits"', "data is 'mnist' in the first and 'digits'"),
+        ("environment.json", "6e2b", "7f3c", "data_digest is"),
+        ("measures.json", "10000,", "5000,", "n is 10000 in the first and 5000"),
+        ("measures.json", "_u8", "_f32", "frechet_distance is"),
+    ],
+)
+def test_refuses_figures_of_different_conditions(tmp_path: Path, file: str, old: str, new: str, reason: str) -> None:
+    first, second = make_run(tmp_path / "vae", "vae"), make_run(tmp_path / "gan", "gan")
+    change(second / file, old, new)
+    with pytest.raises(InputError, match=re.escape(reason)):
+        report(tmp_path / "report.html", first, second)
+
+
+@pytest.mark.parametrize("broken", ["", "[]", "{", '{"format": 1, "measures": [{"value": "x"}]}', "\x00\xff"])
+def test_broken_files_become_notes(tmp_path: Path, broken: str) -> None:
+    run = make_run(tmp_path / "vae", "vae")
+    optional = [file for file in run.rglob("*") if file.is_file() and file.name != "config.json"]
+    for file in optional:
+        file.write_text(broken)
+    assert "cannot be used" in report(tmp_path / "report.html", run)
+
+
+def test_bare_run_renders(tmp_path: Path) -> None:
+    """A run of which nothing is left but its configuration: one family, one seed, unfinished, not measured."""
+    run = make_run(tmp_path / "vae", "vae")
+    for file in run.iterdir():
+        if file.name != "config.json":
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
+    html = report(tmp_path / "report.html", run)
+    for note in ("metrics.jsonl is missing", "still training or interrupted", "not measured", "No losses were logged"):
+        assert note in html
+
+
+def test_log_being_written_is_read_up_to_there(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "gan", "gan")
+    whole = read_run(run)
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"images": 300032, "loss.gen')
+    assert len(read_run(run).training) == len(whole.training)
+    assert read_run(run).notes == ()
+
+
+def test_diverged_losses_and_many_classes_are_drawn(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "vae", "vae", names=tuple(f"class number {k}" for k in range(40)))
+    json_lines(run / "metrics.jsonl", [{"images": n, "loss.vae": float("nan") if n > 2 else 1e30} for n in range(1, 9)])
+    html = report(tmp_path / "report.html", run)
+    assert "30 other classes" in html
+
+
+def test_settings_tell_runs_of_one_family_apart(tmp_path: Path) -> None:
+    """A median over seeds of different settings would be a number of nothing."""
+    first, second = make_run(tmp_path / "a", "vae"), make_run(tmp_path / "b", "vae")
+    change(second / "config.json", '"latent": 20', '"latent": 2')
+    groups = group_runs([read_run(first), read_run(second)])
+    assert [group.label for group in groups] == ["vae (latent 20)", "vae (latent 2)"]
+    assert all(len(pair) == 2 for pair in FAMILY_COLOURS)
