@@ -1,17 +1,21 @@
 """The command line. Nothing heavy is imported until a command needs it: `likelier --help` does not know torch."""
 
 import argparse
-import difflib
 import importlib.metadata
 import math
+import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
-from likelier.errors import InputError
+from likelier.errors import InputError, nearest, unknown
 
 Options = argparse.Namespace
+
+MOST_SEEDS, MOST_SAMPLES = 1_000, 1_000_000
+"""More is a slip of the finger: it would take days, or all of the memory."""
 
 OVERVIEW = """likelier trains VAEs, GANs and their hybrids under the same rules and shows which is better at what.
 
@@ -41,10 +45,15 @@ class Parser(argparse.ArgumentParser):
         options, rest = self.parse_known_args(args, namespace)
         if rest:
             known = [option for parser in self.active(options) for option in parser._option_string_actions]
-            near = difflib.get_close_matches(rest[0].partition("=")[0], known, n=1)
-            guess = f"did you mean {near[0]}? " if near else ""
-            raise InputError(f"{rest[0]} is not known here: {guess}`likelier {options.command} --help` lists what is")
+            near = nearest(rest[0].partition("=")[0], known) if rest[0].startswith("--") else None
+            guess = f"did you mean {near}? " if near else ""
+            raise InputError(f"{rest[0]!r} is not known here: {guess}`likelier {options.command} --help` lists what is")
         return options
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """A choice that is none is answered with the nearest one; the only choice here is the command."""
+        if action.choices is not None and value not in action.choices:
+            raise unknown("command", value, action.choices, "`likelier --help` tells what each does")
 
     def active(self, options: Options) -> "list[Parser]":
         """This parser, and the one of the command that was given."""
@@ -52,143 +61,228 @@ class Parser(argparse.ArgumentParser):
         return [self, *chosen]
 
 
-def number(kind: type[int] | type[float], least: float, above: bool = False) -> Callable[[str], Any]:
-    """An argument type: a finite number from `least`, or above it."""
+def number(least: float, most: float = math.inf, above: bool = False) -> Callable[[str], float]:
+    """An argument type: a finite number from `least`, or above it, to `most`."""
+    wanted = f"a number {'greater than' if above else 'of at least'} {least:g}{up_to(most)}"
 
-    def convert(text: str) -> Any:
-        wanted = f"{'a whole' if kind is int else 'a'} number {'greater than' if above else 'of at least'} {least:g}"
+    def convert(text: str) -> float:
         try:
-            value = kind(text)
+            value = float(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"'{text}': wanted {wanted}") from None
-        if not math.isfinite(value) or value < least or (above and value == least):
-            raise argparse.ArgumentTypeError(f"{text}: wanted {wanted}")
+            value = math.nan
+        if not (least < value if above else least <= value) or value > most or math.isinf(value):
+            raise argparse.ArgumentTypeError(f"'{shortened(text)}': wanted {wanted}")
         return value
 
     return convert
 
 
-def setting(text: str) -> tuple[str, str]:
-    """name=value."""
-    name, equals, value = text.partition("=")
+def whole(least: int, most: float = math.inf) -> Callable[[str], int]:
+    """An argument type: a whole number from `least` to `most`; 1e6 is one."""
+    wanted = f"a whole number of at least {least}{up_to(most)}"
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text) if "e" not in text.lower() and "." not in text else exactly(float(text))
+        except (ValueError, OverflowError):
+            value = least - 1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"'{shortened(text)}': wanted {wanted}")
+        return value
+
+    return convert
+
+
+def exactly(value: float) -> int:
+    """The whole number that a float is; ValueError if it is none."""
+    if not value.is_integer():
+        raise ValueError
+    return int(value)
+
+
+def up_to(most: float) -> str:
+    """The upper end of a range in words."""
+    return "" if math.isinf(most) else f", and at most {most:,.0f}"
+
+
+def shortened(text: str) -> str:
+    """At most 60 characters of what was given."""
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def text(given: str) -> str:
+    """An argument type: a name or a path, which is not empty."""
+    if not given or "\0" in given:
+        raise argparse.ArgumentTypeError(f"{given!r}: wanted a name or a path")
+    return given
+
+
+def setting(given: str) -> tuple[str, str]:
+    """An argument type: name=value."""
+    name, equals, value = given.partition("=")
     if not equals or not name:
-        raise argparse.ArgumentTypeError(f"'{text}': wanted name=value")
+        raise argparse.ArgumentTypeError(f"'{shortened(given)}': wanted name=value")
     return name, value
 
 
 def build_parser() -> Parser:
     """All commands and their options."""
     parser = Parser(prog="likelier", description=OVERVIEW)
-    parser.add_argument("--version", action="version", version=f"likelier {importlib.metadata.version('likelier')}")
+    common_options(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def command(name: str, summary: str) -> Parser:
         found: Parser = commands.add_parser(name, help=summary, description=summary)
-        found.add_argument("--config", metavar="FILE", help="options from a YAML or JSON file; the command line wins")
-        found.add_argument("--json", action="store_true", help="print the result as JSON")
-        found.add_argument("-q", "--quiet", action="store_true", help="no progress, only the result")
+        common_options(found)
         return found
 
     compare = command("compare", "Train several families on the same data with the same budget, and write a report.")
-    compare.add_argument("families", nargs="*", metavar="FAMILY", help="default: vae gan dcgan vae_gan")
-    compare.add_argument("--seeds", type=number(int, 1), metavar="N", help="train each family with N seeds (1)")
+    compare.add_argument("families", nargs="*", type=text, metavar="FAMILY", help="default: vae gan dcgan vae_gan")
+    compare.add_argument("--seeds", type=whole(1, MOST_SEEDS), metavar="N", help="train each family with N seeds (1)")
     training_options(compare)
 
     train = command("train", "Train one family in a run directory, or go on with an interrupted run.")
-    train.add_argument("family", nargs="?", metavar="FAMILY", help="`likelier families` lists them (vae)")
-    train.add_argument("--checkpoint-seconds", type=number(float, 0), metavar="S", help="between checkpoints (60)")
+    train.add_argument("family", nargs="?", type=text, metavar="FAMILY", help="`likelier families` lists them (vae)")
+    train.add_argument("--checkpoint-seconds", type=number(0), metavar="S", help="between checkpoints (60)")
     training_options(train)
 
     measure = command("measure", "Measure trained runs: samples, reconstructions, latent space, with floors.")
-    measure.add_argument("runs", nargs="+", metavar="RUN")
+    measure.add_argument("runs", nargs="+", type=text, metavar="RUN")
     run_options(measure)
 
     sample = command("sample", "Draw images from a trained run, as one picture or as an array.")
-    sample.add_argument("run", metavar="RUN")
-    sample.add_argument("-n", "--number", type=number(int, 1), metavar="N", help="how many (64)")
-    sample.add_argument("--seed", type=number(int, 0), metavar="N", help="of the noise (0)")
-    sample.add_argument("--out", metavar="FILE", help="FILE.png, or FILE.npz with uint8 `images` (samples.png)")
+    sample.add_argument("run", type=text, metavar="RUN")
+    sample.add_argument("-n", "--number", type=whole(1, MOST_SAMPLES), metavar="N", help="how many (64)")
+    sample.add_argument("--seed", type=whole(0), metavar="N", help="of the noise (0)")
+    sample.add_argument(
+        "--out", type=text, metavar="FILE", help="FILE.png, or FILE.npz with uint8 `images` (samples.png)"
+    )
     run_options(sample)
 
     reconstruct = command("reconstruct", "Show test images above what a trained run makes of their codes.")
-    reconstruct.add_argument("run", metavar="RUN")
-    reconstruct.add_argument("-n", "--number", type=number(int, 1), metavar="N", help="how many images (16)")
-    reconstruct.add_argument("--out", metavar="FILE", help="FILE.png (reconstructions.png)")
+    reconstruct.add_argument("run", type=text, metavar="RUN")
+    reconstruct.add_argument("-n", "--number", type=whole(1), metavar="N", help="how many images (16)")
+    reconstruct.add_argument("--out", type=text, metavar="FILE", help="FILE.png (reconstructions.png)")
     run_options(reconstruct)
 
     report = command("report", "Write one HTML page that shows trained runs side by side.")
-    report.add_argument("runs", nargs="+", metavar="RUN")
-    report.add_argument("--out", metavar="FILE", help="FILE.html (report.html)")
+    report.add_argument("runs", nargs="+", type=text, metavar="RUN")
+    report.add_argument("--out", type=text, metavar="FILE", help="FILE.html (report.html)")
 
     data = command("data", "List the image sets, or describe one.")
-    data.add_argument("data", nargs="?", metavar="NAME|PATH")
-    data.add_argument("--data-root", metavar="DIR", help="where the named sets are (LIKELIER_DATA)")
+    data.add_argument("data", nargs="?", type=text, metavar="NAME|PATH")
+    data.add_argument("--data-root", type=text, metavar="DIR", help="where the named sets are (LIKELIER_DATA)")
 
     families = command("families", "List the families, or describe one: its paper, its players, its settings.")
-    families.add_argument("family", nargs="?", metavar="FAMILY")
+    families.add_argument("family", nargs="?", type=text, metavar="FAMILY")
     return parser
+
+
+def common_options(parser: Parser) -> None:
+    """What stands before the command or after it."""
+    version = f"likelier {importlib.metadata.version('likelier')}"
+    parser.add_argument("--version", action="version", version=version, help="print the version")
+    parser.add_argument(
+        "--config", type=text, metavar="FILE", help="options from a YAML or JSON file; the command line wins"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only the result")
 
 
 def training_options(parser: Parser) -> None:
     """What every command that trains takes."""
-    parser.add_argument("--data", metavar="NAME|PATH", help="digits, mnist, fashion-mnist or a folder (digits)")
-    parser.add_argument("--data-root", metavar="DIR", help="where the named sets are (LIKELIER_DATA)")
+    parser.add_argument(
+        "--data", type=text, metavar="NAME|PATH", help="digits, mnist, fashion-mnist or a folder (digits)"
+    )
+    parser.add_argument("--data-root", type=text, metavar="DIR", help="where the named sets are (LIKELIER_DATA)")
     budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--epochs", type=number(0, 1e6, above=True), metavar="N", help="5, and 300,000 images at least")
+    budget.add_argument("--images", type=whole(1, 1e12), metavar="N", help="the budget in training images")
     budget.add_argument(
-        "--epochs", type=number(float, 0, above=True), metavar="N", help="5, and 120,000 images at least"
+        "--minutes", type=number(0, 1e6, above=True), metavar="M", help="as many images as M minutes take"
     )
-    budget.add_argument("--images", type=number(int, 1), metavar="N", help="the budget in training images")
-    budget.add_argument(
-        "--minutes", type=number(float, 0, above=True), metavar="M", help="as many images as M minutes take"
-    )
-    parser.add_argument("--seed", type=number(int, 0), metavar="N", help="fixes everything that is random (0)")
-    parser.add_argument("--out", metavar="DIR", help="the folder to make (in runs/)")
-    parser.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or mps (auto)")
+    parser.add_argument("--seed", type=whole(0), metavar="N", help="fixes everything that is random (0)")
+    parser.add_argument("--out", type=text, metavar="DIR", help="the folder to make (in runs/)")
+    parser.add_argument("--device", type=text, metavar="NAME", help="auto, cpu, cuda or mps (auto)")
     parser.add_argument(
         "--set", type=setting, action="append", metavar="NAME=VALUE", dest="settings", help="a setting of the family"
     )
-    parser.add_argument("--resume", metavar="DIR", help="go on with what was begun in DIR")
+    parser.add_argument("--resume", type=text, metavar="DIR", help="go on with what was begun in DIR")
 
 
 def run_options(parser: Parser) -> None:
     """What every command that opens a run takes."""
-    parser.add_argument("--data-root", metavar="DIR", help="where the named sets are, if they have moved")
-    parser.add_argument("--family", metavar="MODULE", help="the dotted path of the run's family, if not likelier's own")
+    parser.add_argument("--data-root", type=text, metavar="DIR", help="where the named sets are, if they have moved")
+    parser.add_argument(
+        "--family", type=text, metavar="MODULE", help="the dotted path of the run's family, if not likelier's own"
+    )
 
 
-def read_config(parser: Parser, options: Options) -> dict[str, Any]:
+def read_config(parser: Parser, path: Path) -> dict[str, Any]:
     """The options in --config FILE, checked as those of the command line are."""
     import yaml
 
-    path = Path(options.config)
     try:
-        found = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"--config {path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is not YAML or JSON: {reason}") from None
     if not isinstance(found, dict):
-        raise InputError(f"{path} holds {type(found).__name__}: wanted a mapping of option names to values")
-    actions = {a.dest: a for a in parser._actions if a.dest not in ("help", "config")}
-    return {name.replace("-", "_"): checked(path, actions, name, value) for name, value in found.items()}
+        raise InputError(
+            f"{path} holds {kind_of(found)}: wanted names of options with their values, as in `epochs: 20`"
+        )
+    actions = {
+        spelling(a): a
+        for a in parser._actions
+        if (a.option_strings or a.nargs in ("?", "*")) and a.dest not in ("help", "version", "config")
+    }
+    options: dict[str, Any] = {}
+    for key, value in found.items():
+        name = str(key).replace("_", "-")
+        if name not in actions:
+            raise unknown("option", str(key), actions, f"that is what {path} sets")
+        options[actions[name].dest] = configured(path, actions[name], name, value)
+    return options
 
 
-def checked(path: Path, actions: dict[str, argparse.Action], name: Any, value: Any) -> Any:
+def spelling(action: argparse.Action) -> str:
+    """How a configuration file calls an option: by its long name without the dashes."""
+    return action.option_strings[-1].lstrip("-") if action.option_strings else action.dest
+
+
+def kind_of(value: Any) -> str:
+    """What a YAML value is, in words."""
+    words = {dict: "a mapping", list: "a list", str: "a text", type(None): "nothing", bool: "true or false"}
+    words |= {int: "a number", float: "a number"}
+    return words.get(type(value), f"a {type(value).__name__}")
+
+
+def configured(path: Path, action: argparse.Action, name: str, value: Any) -> Any:
     """One value of a configuration file, converted as its option would be."""
-    from likelier.errors import unknown
+    if action.dest == "settings":
+        return flat_settings(path, value)
+    if action.nargs == 0:
+        if not isinstance(value, bool):
+            raise InputError(f"{path}: {name} is {kind_of(value)}: wanted true or false")
+        return value
+    if action.nargs == "*":
+        return [converted(path, action, name, each) for each in (value if isinstance(value, list) else [value])]
+    return converted(path, action, name, value)
 
-    dest = "settings" if name == "set" else str(name).replace("-", "_")
-    if dest not in actions:
-        raise unknown("option", str(name), actions, f"it stands in {path}")
-    if dest in ("family", "families"):
-        for family in [value] if isinstance(value, str) else value:
-            if "." in str(family):
-                raise InputError(f"{path} names the code {family}: a file may not, give it on the command line")
-    convert = actions[dest].type
-    if callable(convert) and dest != "settings":
-        try:
-            return convert(str(value))
-        except argparse.ArgumentTypeError as error:
-            raise InputError(f"{path}: {name} = {error}") from None
-    return value
+
+def converted(path: Path, action: argparse.Action, name: str, value: Any) -> Any:
+    """One scalar of a configuration file."""
+    assert callable(action.type)
+    if action.type is text and not isinstance(value, str):
+        raise InputError(f"{path}: {name} is {kind_of(value)}: wanted a text; a number goes in quotes")
+    if action.dest in ("family", "families") and "." in value:
+        raise InputError(f"{path} names the code {value}: a file may not, give it on the command line")
+    try:
+        return action.type(str(value))
+    except argparse.ArgumentTypeError as error:
+        raise InputError(f"{path}: {name} = {error}") from None
 
 
 def merged(parser: Parser, options: Options) -> dict[str, Any]:
@@ -196,21 +290,25 @@ def merged(parser: Parser, options: Options) -> dict[str, Any]:
     given = {name: value for name, value in vars(options).items() if name not in ("command", "config")}
     if given.get("families") == []:
         del given["families"]
-    given["settings"] = dict(given.get("settings") or [])
+    if "settings" in given:
+        given["settings"] = dict(given["settings"])
     if not hasattr(options, "config"):
         return given
-    configured = read_config(parser, options)
-    settings = flat_settings(Path(options.config), configured.pop("set", configured.pop("settings", {})))
+    found = read_config(parser, Path(options.config))
     budgets = {"epochs", "images", "minutes"}
     if budgets & given.keys():
-        configured = {name: value for name, value in configured.items() if name not in budgets}
-    return {**configured, **given, "settings": {**settings, **given["settings"]}}
+        found = {name: value for name, value in found.items() if name not in budgets}
+    if "settings" in found and "settings" in given:
+        # Later settings win, so those of the file come first, and none of them twice.
+        first = {name: value for name, value in found["settings"].items() if name not in given["settings"]}
+        given["settings"] = first | given["settings"]
+    return found | given
 
 
 def flat_settings(path: Path, settings: Any) -> dict[str, Any]:
-    """`set` of a configuration file, with the settings of one family nested or not: {vae: {latent: 2}} or {latent: 2}."""
+    """`set` of a configuration file, those of one family nested or not: {vae: {latent: 2}} or {latent: 2}."""
     if not isinstance(settings, dict):
-        raise InputError(f"{path}: set holds {type(settings).__name__}: wanted a mapping of names to values")
+        raise InputError(f"{path}: set is {kind_of(settings)}: wanted settings with their values, as in `latent: 2`")
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         flat |= {f"{name}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {str(name): value}
@@ -219,20 +317,60 @@ def flat_settings(path: Path, settings: Any) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, 2 for something the user can mend, 130 for an interrupt."""
-    parser = build_parser()
     try:
-        options = parser.parse_args(arguments)
-        given = merged(parser.active(options)[1], options)
-        from likelier import commands
-
-        commands.COMMANDS[options.command](given)
+        with warnings.catch_warnings():
+            warnings.showwarning = warn
+            carry_out(arguments)
+            sys.stdout.flush()
     except InputError as error:
-        print(f"likelier: {error}", file=sys.stderr)
-        return 2
+        return complain(str(error))
+    except BrokenPipeError:  # `likelier data | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+        return 0
     except OSError as error:
-        print(f"likelier: {error.filename or 'a file'} cannot be used: {error.strerror or error}", file=sys.stderr)
-        return 2
+        return complain(f"{error.filename or 'the output'} cannot be used: {error.strerror or error}")
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        return complain(
+            "there is not enough memory for this: wanted smaller settings, fewer images, or another --device"
+        )
     except KeyboardInterrupt:
-        print("\nlikelier: interrupted; what was begun can be gone on with: --resume DIR", file=sys.stderr)
+        complain("interrupted; a training or a comparison that was begun goes on with --resume DIR")
         return 130
     return 0
+
+
+def carry_out(arguments: Sequence[str] | None) -> None:
+    """Read the options and do what the command does."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    given = merged(parser.active(options)[1], options)
+    from likelier import commands
+
+    commands.COMMANDS[options.command](given)
+
+
+def complain(message: str) -> int:
+    """One line on standard error, whatever the message holds; the exit code that goes with it."""
+    print(f"likelier: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning as one line, without the place in the code that it comes from."""
+    complain(f"warning: {message}")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether it is torch's way, on any device, of saying that memory has run out; torch need not be imported here."""
+    return isinstance(error, MemoryError) or any(
+        phrase in str(error).lower() for phrase in ("allocate memory", "out of memory", "invalid buffer size")
+    )

@@ -3,10 +3,11 @@
 import inspect
 import json
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 
@@ -18,7 +19,7 @@ from likelier.errors import InputError
 from likelier.experiment import images_of, load
 from likelier.experiment import resume as resume_run
 from likelier.experiment import train as train_family
-from likelier.family import Bounds, Decodes, Encodes, Family, Scores, find, names
+from likelier.family import Bounds, Decodes, Encodes, Family, Scores, build, find, names
 from likelier.features import extractor
 from likelier.files import write_atomically
 from likelier.images import Images, as_float, as_uint8
@@ -31,14 +32,23 @@ from likelier.run import Run
 from likelier.watch import posterior_collapse, reconstruct
 
 Given = dict[str, Any]
+REAL = {"train–train": "real (train)", "train–test": "real (test)"}
+"""What real images score: the floor of every measure of samples."""
+SHORT = {**REAL, "untrained encoder": "untrained"}
+WORDS = {
+    Decodes: "decodes latent codes into images",
+    Encodes: "encodes images into latent codes",
+    Scores: "scores how real an image looks",
+    Bounds: "bounds the log-likelihood of an image",
+}
 TRAINING = ("data", "data_root", "epochs", "images", "minutes", "seed", "out", "device")
 FIGURES = {
     "frechet_distance": "FD",
     "kernel_distance": "KID",
-    "precision": "precision",
-    "recall": "recall",
-    "density": "density",
-    "coverage": "coverage",
+    "precision": "prec",
+    "recall": "rec",
+    "density": "dens",
+    "coverage": "cov",
     "reconstruction_mse": "MSE",
     "linear_probe": "probe",
 }
@@ -57,17 +67,44 @@ def print_json(value: Any) -> None:
 
 def refuse_with_resume(given: Given, allowed: tuple[str, ...]) -> None:
     """A run that goes on has its settings already: to give others is a mistake that must not pass in silence."""
-    others = [name for name, value in given.items() if name not in (*allowed, "resume", "json", "quiet") and value]
+    spelling = {"settings": "--set", "families": "FAMILY", "family": "FAMILY"}
+    others = [name for name in given if name not in (*allowed, "resume", "json", "quiet")]
     if others:
-        raise InputError(f"{', '.join(others)} cannot be changed with --resume: the run goes on as it was begun")
+        named = ", ".join(spelling.get(name, f"--{name.replace('_', '-')}") for name in others)
+        raise InputError(f"{named} beside --resume: leave it out, what was begun goes on with the options it has")
+
+
+def named_family(given: Given, runs: Sequence[Run]) -> str | None:
+    """The family that was named for these runs; InputError if none of them has it."""
+    named: str | None = given.get("family")
+    found = dict.fromkeys(run.config["family"] for run in runs)
+    if named is not None and named not in found:
+        raise InputError(
+            f"the family {named} was named, but {runs[0].path} was trained with {', '.join(found)}: leave it out"
+        )
+    return named
+
+
+def resumed(given: Given, audience: Terminal) -> Run:
+    """The run of --resume, gone on with; one that has ended is left as it is, with a word."""
+    refuse_with_resume(given, ("data_root", "family"))
+    run = Run.open(given["resume"])
+    family = named_family(given, [run])
+    if run.done is not None:
+        audience.note(f"{run.path} had {run.done['status']} already: there was nothing to go on with")
+    audience.training(run.path.name, 1, 1)
+    return resume_run(run, data_root=given.get("data_root"), family=family, on_progress=audience.progress)
 
 
 def compare(given: Given) -> None:
     """`likelier compare`."""
     with Terminal(given.get("quiet", False)) as audience:
         if "resume" in given:
-            refuse_with_resume(given, ("data_root",))
-            comparison = resume_comparison(given["resume"], data_root=given.get("data_root"), audience=audience)
+            trusted = [name for name in given.get("families", []) if "." in name]
+            refuse_with_resume(given, ("data_root", *(["families"] if trusted else [])))
+            comparison = resume_comparison(
+                given["resume"], data_root=given.get("data_root"), audience=audience, families=trusted
+            )
         else:
             families = given.get("families", FAMILIES)
             options = chosen(given, (*TRAINING, "seeds", "settings"))
@@ -112,11 +149,11 @@ def print_comparison(comparison: Comparison) -> None:
         for run, result in zip(comparison.runs, comparison.results, strict=True)
     ]
     if results:
-        for kind in ("train–train", "train–test"):
+        for kind, name in REAL.items():
             floors = {m["key"]: (m["floor"] or {}).get(kind) for m in results[0]["measures"]}
-            rows.append([f"real, {kind}", *(figure(floors.get(key)) for key in FIGURES), ""])
+            rows.append([name, *(figure(floors.get(key)) for key in FIGURES), ""])
     n = results[0]["conditions"]["n"] if results else 0
-    table(f"{n:,} samples each", ["run", *FIGURES.values(), "seconds"], rows)
+    table(f"{n:,} samples each", ["run", *FIGURES.values(), "sec"], rows)
 
 
 def figure(value: float | None) -> str:
@@ -135,15 +172,10 @@ def train(given: Given) -> None:
     """`likelier train`."""
     with Terminal(given.get("quiet", False)) as audience:
         if "resume" in given:
-            refuse_with_resume(given, ("data_root", "family", "settings"))
-            opened = Run.open(given["resume"])
-            audience.training(opened.path.name, 1, 1)
-            run = resume_run(
-                opened, data_root=given.get("data_root"), family=given.get("family"), on_progress=audience.progress
-            )
+            run = resumed(given, audience)
         else:
             family = given.get("family", "vae")
-            settings = settings_by_family([family], given["settings"])[family]
+            settings = settings_by_family([family], given.get("settings", {}))[family]
             options = chosen(given, (*TRAINING, "checkpoint_seconds"))
             audience.training(family, 1, 1)
             run = train_family(family, **options, settings=settings, on_progress=audience.progress)
@@ -173,8 +205,11 @@ def measure(given: Given) -> None:
     results: Given = {}
     references: dict[str, Reference] = {}
     with Terminal(given.get("quiet", False)) as audience:
-        for path in given["runs"]:
-            run = Run.open(path)
+        runs = [Run.open(path) for path in given["runs"]]
+        named_family(given, runs)
+        for run in runs:
+            load(run, given.get("family"))  # what cannot be loaded is refused before anything is measured
+        for path, run in zip(given["runs"], runs, strict=True):
             digest = run.environment["data_digest"]
             if digest not in references:
                 images = images_of(run, data_root=given.get("data_root"))
@@ -190,35 +225,67 @@ def measure(given: Given) -> None:
 
 
 def print_measures(path: str, result: Mapping[str, Any]) -> None:
-    """Every measure of one run beside its floors."""
-    rows = []
-    for m in result["measures"]:
-        floors = "   ".join(f"{who} {figure(value)}" for who, value in (m["floor"] or {}).items())
-        value = figure(m["value"]) if m["value"] is not None else f"n/a: {m['why_not']}"
-        rows.append([m["label"], value, m["unit"], m["better"], floors])
-    table(path, ["measure", "value", "unit", "better", "real images, or nothing learned"], rows)
+    """Every measure of one run beside its floors: those of its samples, then the others."""
+    by_samples = [m for m in result["measures"] if REAL.keys() & (m["floor"] or {}).keys()]
+    others = [m for m in result["measures"] if m not in by_samples]
+    print_measure_table(f"{path}, {result['conditions']['n']:,} samples", by_samples)
+    print_measure_table(f"{path}, on test images", [m for m in others if m["value"] is not None])
+    reasons = dict.fromkeys(m["why_not"] for m in result["measures"] if m["value"] is None)
+    for reason in reasons:
+        print(f"{reason}: no {', '.join(m['label'] for m in result['measures'] if m['why_not'] == reason)}")
     for warning in result["warnings"]:
         print(f"warning: {warning}")
+
+
+def print_measure_table(title: str, measures: list[Mapping[str, Any]]) -> None:
+    """Measures with their directions, and a column for each floor that one of them has."""
+    if not measures:
+        return
+    floors = dict.fromkeys(name for m in measures for name in m["floor"] or {})
+    arrows = {"lower": " ↓", "higher": " ↑"}
+    rows = [
+        [
+            m["label"] + arrows.get(m["better"], ""),
+            figure(m["value"]),
+            *(figure((m["floor"] or {}).get(name)) for name in floors),
+            m["unit"],
+        ]
+        for m in measures
+    ]
+    table(title, ["measure", "value", *(SHORT.get(name, name) for name in floors), "unit"], rows)
 
 
 def sample(given: Given) -> None:
     """`likelier sample`."""
     out = output_file(given.get("out", "samples.png"), (".png", ".npz"))
-    family = load(given["run"], given.get("family"))
+    run = Run.open(given["run"])
+    family = load(run, named_family(given, [run]))
     generator = rng.generator(given.get("seed", 0), "sample")
-    pieces = [family.sample(len(part), generator) for part in torch.split(torch.arange(given.get("number", 64)), CHUNK)]
-    images = as_uint8(torch.cat(pieces))
-    if out.suffix == ".npz":
+    images = torch.cat([drawn(run, family, len(part), generator) for part in chunks(given.get("number", 64))])
+    if out.suffix.lower() == ".npz":
         write_arrays(out, {"images": images.numpy()})
     else:
         write_picture(out, images, columns=round(len(images) ** 0.5))
     tell_file(out, given, images=len(images))
 
 
+def chunks(n: int) -> tuple[torch.Tensor, ...]:
+    """As many numbers as images, in parts that fit the memory."""
+    return torch.split(torch.arange(n), CHUNK)
+
+
+def drawn(run: Run, family: Family, n: int, generator: torch.Generator) -> torch.Tensor:
+    """Samples as bytes; InputError if the model has none to give."""
+    images = family.sample(n, generator)
+    if not bool(images.isfinite().all()):
+        raise InputError(f"{run.path} makes images that are not finite: its training diverged; train with a smaller lr")
+    return as_uint8(images)
+
+
 def reconstruct_images(given: Given) -> tuple[torch.Tensor, int]:
     """Pairs of rows, originals above reconstructions, and how many stand in a row."""
     run = Run.open(given["run"])
-    family = load(run, given.get("family"))
+    family = load(run, named_family(given, [run]))
     if not (isinstance(family, Encodes) and isinstance(family, Decodes)):
         able = [name for name in names() if issubclass(find(name), Encodes)]
         raise InputError(f"{run.config['family']} has no encoder, so it cannot reconstruct: {', '.join(able)} can")
@@ -241,18 +308,24 @@ def reconstruct_command(given: Given) -> None:
 def output_file(name: str, endings: tuple[str, ...]) -> Path:
     """A file that can be written, or an InputError before anything is done."""
     path = Path(name)
-    if path.suffix not in endings:
+    if path.suffix.lower() not in endings:
         raise InputError(f"--out {name}: wanted a name that ends in {' or '.join(endings)}")
     if not path.parent.is_dir():
         raise InputError(f"--out {name}: there is no folder {path.parent}; make it first")
     if path.is_dir():
         raise InputError(f"--out {name} is a folder: wanted the name of a file")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise InputError(f"--out {name} cannot be written: {error.strerror}; choose another folder") from None
     return path
 
 
 def write_picture(path: Path, images: torch.Tensor, columns: int) -> None:
     """A grid as PNG, small images enlarged to be seen."""
-    write_atomically(path, grid(images, columns, scale=max(1, round(56 / images.shape[-1]))))
+    width = images.shape[-1]
+    scale = max(1, min(round(56 / width), 8192 // (columns * width)))  # thousands of them still fit a viewer
+    write_atomically(path, grid(images, columns, scale))
 
 
 def tell_file(path: Path, given: Given, **more: Any) -> None:
@@ -282,32 +355,45 @@ def data(given: Given) -> None:
         if given.get("json"):
             print_json(found)
         else:
+            classes = found["classes"]
+            shown = classes if len(classes) <= 20 else [*classes[:3], "…", classes[-1]]
+            found |= {"shape": "×".join(map(str, found["shape"])), "classes": f"{len(classes)}: {', '.join(shown)}"}
             print("\n".join(f"{key:8} {value}" for key, value in found.items()))
         return
+    if root is not None and not Path(root).is_dir():
+        raise InputError(f"--data-root {root} is no folder: wanted the one that holds mnist/ or fashion-mnist/")
     listed = {name: whether_here(name, root) for name in sorted(sources.sources())}
     if given.get("json"):
         print_json(listed)
     else:
-        print("\n".join(f"{name:14} {state}" for name, state in listed.items()))
-        print("any folder with the four IDX files of the MNIST family is given by its path")
+        print("\n".join(f"{name:14} {in_words(state)}" for name, state in listed.items()))
+        print("\nA folder with the four IDX files of the MNIST family is given by its path.")
 
 
-def whether_here(name: str, root: str | None) -> str:
+def whether_here(name: str, root: str | None) -> Given:
     """What a named set is, or why it is not here."""
     try:
-        return repr(sources.load(name, root))
+        return description(sources.load(name, root))
     except InputError as error:
-        return f"not here: {error}"
+        return {"name": name, "not_here": str(error)}
+
+
+def in_words(found: Given) -> str:
+    """One line on a set of the list."""
+    if "not_here" in found:
+        return f"not here: {found['not_here']}"
+    size, classes = "×".join(map(str, found["shape"])), len(found["classes"])
+    return f"{found['train']:,} + {found['test']:,} images of {size}, {classes} classes, digest {found['digest'][:12]}…"
 
 
 def description(images: Images) -> Given:
     """An image set in figures."""
     return {
         "name": images.name,
-        "shape": "×".join(map(str, images.shape)),
+        "shape": list(images.shape),
         "train": len(images.train),
         "test": len(images.test),
-        "classes": ", ".join(images.classes),
+        "classes": list(images.classes),
         "digest": images.digest,
     }
 
@@ -331,37 +417,74 @@ def first_line(family: type[Family]) -> str:
 
 
 def describe_family(given: Given) -> None:
-    """The module's own words, then the settings with their defaults."""
+    """The module's own words, what it can do, its players, then the settings with their defaults and ranges."""
     family = find(given["family"])
-    settings = settings_table(family)
-    can = [word.__name__.lower() for word in (Decodes, Encodes, Scores, Bounds) if issubclass(family, word)]
+    found = {
+        "name": given["family"],
+        "doc": inspect.getdoc(inspect.getmodule(family)) or "",
+        "can": [word.__name__.lower() for word in WORDS if issubclass(family, word)],
+        "players": players_of(family),
+        "settings": [setting(field, hint) for field, hint in hints(family.Config)],
+    }
     if given.get("json"):
-        print_json(
-            {
-                "name": given["family"],
-                "doc": inspect.getdoc(inspect.getmodule(family)),
-                "can": can,
-                "settings": settings,
-            }
-        )
+        print_json(found)
         return
-    print(inspect.getdoc(inspect.getmodule(family)))
-    print(f"\nIt {', '.join(can)}.\n\nSettings, each for --set NAME=VALUE:")
-    for setting in settings:
-        print(f"  {setting['name']} = {setting['default']}    {setting['type']}")
+    print(found["doc"])
+    able = "; ".join(words for word, words in WORDS.items() if issubclass(family, word))
+    print(f"\nIt {able or 'draws samples'}.")
+    print(f"Players: {', '.join(found['players'])}." if found["players"] else "")
+    print("\nSettings, each for --set NAME=VALUE:\n")
+    rows = [[s["name"], str(s["default"]), s["wanted"]] for s in found["settings"]]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)] if rows else [0, 0]
+    for name, default, wanted in rows:
+        print(f"  {name:{widths[0]}} = {default:{widths[1]}}   {wanted}")
 
 
-def settings_table(family: type[Family]) -> list[Given]:
-    """Name, default and type of each setting."""
-    hints = get_type_hints(family.Config)
-    return [
-        {
-            "name": field.name,
-            "default": None if field.default is MISSING else field.default,
-            "type": getattr(hints[field.name], "__name__", str(hints[field.name]).replace("typing.", "")),
-        }
-        for field in fields(family.Config)
-    ]
+def players_of(family: type[Family]) -> list[str]:
+    """Who plays: found by building one with its defaults for small images."""
+    if any(field.default is MISSING and field.default_factory is MISSING for field in fields(family.Config)):
+        return []
+    return list(build(family, family.Config(), (1, 32, 32), seed=0).players())
+
+
+def hints(config: type) -> list[tuple[Field[Any], Any]]:
+    """Each setting with its type, constraints included."""
+    types = get_type_hints(config, include_extras=True)
+    return [(field, types[field.name]) for field in fields(config)]
+
+
+def setting(field: Field[Any], hint: Any) -> Given:
+    """Name, default and what is wanted, in words."""
+    default = None if field.default is MISSING else field.default
+    return {"name": field.name, "default": default, "wanted": wanted(hint)}
+
+
+def wanted(hint: Any) -> str:
+    """A type with its constraints, in words.
+
+    >>> import pydantic
+    >>> wanted(Annotated[int, pydantic.Field(ge=1)]), wanted(Literal["sum", "mean"]), wanted(float | None)
+    ('a whole number ≥ 1', 'sum or mean', 'a number or none')
+    """
+    if get_origin(hint) is Annotated:
+        signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+        kind, *notes = get_args(hint)
+        limits = [limit for note in notes for limit in getattr(note, "metadata", [note])]
+        ranges = [
+            f"{sign} {getattr(limit, key):g}" for limit in limits for key, sign in signs.items() if hasattr(limit, key)
+        ]
+        return f"{wanted(kind)} {' and '.join(ranges)}".strip()
+    if get_origin(hint) is Literal:
+        return either([str(choice) for choice in get_args(hint)])
+    if get_args(hint):
+        return either([wanted(part) for part in get_args(hint)])
+    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "none"}
+    return words.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def either(choices: list[str]) -> str:
+    """a, b or c."""
+    return " or ".join([", ".join(choices[:-1]), choices[-1]] if len(choices) > 1 else choices)
 
 
 COMMANDS: dict[str, Callable[[Given], None]] = {

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from likelier import data as sources
 from likelier.errors import InputError, unknown
 from likelier.experiment import CHECKPOINT_SECONDS, Budget, portable, resume, train
-from likelier.family import configure, find
-from likelier.features import extractor
+from likelier.family import build, configure, find, names
+from likelier.features import check_usable, extractor
 from likelier.files import read_json, write_json
 from likelier.images import Images
 from likelier.loop import resolve_device
@@ -19,6 +19,7 @@ from likelier.report import write_report
 from likelier.run import Run, make_folder
 
 FORMAT = 1
+PLAN = {"families", "data", "data_root", "epochs", "images", "minutes", "seeds", "device", "settings"}
 FAMILIES = ("vae", "gan", "dcgan", "vae_gan")
 
 
@@ -103,13 +104,15 @@ def compare(
     ('report.html', 2)
     """
     by_family = settings_by_family(families, settings or {})
-    for name, own in by_family.items():
-        configure(find(name), own)
+    configs = {name: configure(find(name), own) for name, own in by_family.items()}
     if seeds < 1:
         raise InputError(f"seeds = {seeds}: wanted at least 1")
     Budget(epochs, images, minutes)
     resolve_device(device)
     image_set = data if isinstance(data, Images) else sources.load(data, data_root)
+    check_usable(image_set)
+    for name, config in configs.items():
+        build(find(name), config, image_set, seed)  # what cannot be built is refused before anything is written
     path = Path(out) if out is not None else Path("runs") / f"compare-{image_set.name}"
     make_folder(path)
     plan = {
@@ -133,8 +136,11 @@ def resume_comparison(
     data: Images | None = None,
     data_root: str | Path | None = None,
     audience: Audience | None = None,
+    families: Sequence[str] = (),
 ) -> Comparison:
     """Go on with a comparison that was interrupted; one that had ended only has its report written again.
+
+    `families` are those, if any, that go by a dotted path: a folder from somebody else may not name code to be run.
 
     Raises:
         InputError: `path` holds no comparison.
@@ -145,6 +151,11 @@ def resume_comparison(
             f"{path} has no compare.json: wanted the folder of a comparison, as `likelier compare --out` makes it"
         )
     plan = read_json(path / "compare.json")
+    if not isinstance(plan, dict) or plan.get("format") != FORMAT or not plan.keys() >= PLAN:
+        raise InputError(f"{path / 'compare.json'} is no plan of format {FORMAT}: start the comparison anew")
+    for name in plan["families"]:
+        if name not in [*names(), *families]:
+            raise InputError(f"{path} names the code {name}: name it too, if you trust it, as a FAMILY beside --resume")
     image_set = data or sources.load(plan["data"], data_root or plan["data_root"])
     return carry_out(path, plan, image_set, audience or Silence())
 
@@ -158,13 +169,13 @@ def carry_out(path: Path, plan: Mapping[str, Any], images: Images, audience: Aud
     ]
     reference = None
     results: list[Mapping[str, Any] | None] = []
-    for run in runs:
+    for (family, _), run in zip(wanted, runs, strict=True):
         if not (run.path / "measures.json").exists():
             if reference is None:
                 audience.stage(f"training the extractor of {images.name}, or taking it from the cache")
                 reference = Reference(images, extractor(images))
             audience.stage(f"measuring {run.path.name}")
-            results.append(measured(run, reference, audience))
+            results.append(measured(run, family, reference, audience))
         else:
             results.append(read_json(run.path / "measures.json"))
     audience.stage("writing the report")
@@ -209,10 +220,10 @@ def trained(
     return run
 
 
-def measured(run: Run, reference: Reference, audience: Audience) -> dict[str, Any] | None:
+def measured(run: Run, family: str, reference: Reference, audience: Audience) -> dict[str, Any] | None:
     """The run's measures, or None, with the reason told: one broken model must not hide the others."""
     try:
-        result = measure(run, reference=reference, family=run.config["family"])
+        result = measure(run, reference=reference, family=family)
     except InputError as error:
         audience.note(f"{run.path.name} was not measured: {error}")
         return None

@@ -19,8 +19,10 @@ from likelier.run import Run
 from likelier.watch import Watch
 
 CHECKPOINT_SECONDS = 60.0
-LEAST_IMAGES = 120_000
+LEAST_IMAGES = 300_000
 EPOCHS = 5
+MOST = {"epochs": 1e6, "images": 1e12, "minutes": 1e6}
+"""More is a slip of the finger, and less than what an int64 counts."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class Budget:
         if len(given) > 1:
             raise InputError(f"{' and '.join(given)} are given: wanted one of epochs, images and minutes")
         for name, value in given.items():
-            if not 0 < value < float("inf"):
-                raise InputError(f"{name} = {value}: wanted a number greater than 0")
+            if not 0 < value <= MOST[name]:
+                raise InputError(f"{name} = {value:g}: wanted a number greater than 0, and at most {MOST[name]:,.0f}")
 
     def in_images(self, images: Images, game: "Game | None" = None) -> int:
         """The budget in images; minutes need a game to be measured with."""
@@ -77,7 +79,7 @@ def train(
         family: a name that `likelier families` lists, or the dotted path of a module that defines one.
         data: a name or path for `likelier.load_images`, or the images themselves.
         data_root: the folder that holds the named sets.
-        epochs, images, minutes: the budget, in one of the three; by default 5 epochs and at least 120,000 images.
+        epochs, images, minutes: the budget, in one of the three; by default 5 epochs and at least 300,000 images.
         seed: fixes the initial weights, the order of the images and all noise.
         out: the folder to make; by default `runs/DATA-FAMILY-seedN`.
         device: auto, cpu, cuda or mps.
@@ -103,9 +105,8 @@ def train(
     path = Path(out) if out is not None else Path("runs") / f"{image_set.name}-{family}-seed{seed}"
     if path.exists():
         raise InputError(f"{path} is there already: choose another --out, or go on with --resume {path}")
-    rehearsal = None
-    if minutes is not None:
-        rehearsal = Game(build(cls, config, image_set, seed), image_set, seed, 1, chosen)
+    model = build(cls, config, image_set, seed)  # what cannot be built is refused before anything is written
+    rehearsal = Game(model, image_set, seed, 1, chosen) if minutes is not None else None
     resolved = {
         "family": family,
         "data": image_set.name if isinstance(data, Images) else portable(data),
@@ -119,7 +120,7 @@ def train(
         "settings": settings_of(config),
     }
     run = Run.create(path, resolved, environment(chosen, image_set))
-    go_on(run, image_set, chosen, on_progress)
+    go_on(run, image_set, chosen, on_progress, family)
     return run
 
 

@@ -25,6 +25,9 @@ from likelier.errors import InputError, unknown
 from likelier.images import Images, Shape
 from likelier.nn import seeded_weights
 
+MOST = 1 << 20
+"""No whole-numbered setting is larger: it would take all the memory there is before it could be refused."""
+
 
 class Step(Protocol):
     """A family's only source of input and of chance, so that a run can be replayed, resumed or captured."""
@@ -157,18 +160,21 @@ def find(name: str) -> type[Family]:
     """
     if name in names():
         return only_family(importlib.import_module(f"likelier.families.{name}"))
-    if "." not in name:
+    if "." not in name or not all(part.isidentifier() for part in name.split(".")):
         raise unknown(
             "family", name, names(), "`likelier families` lists them; a module of yours goes by its dotted path"
         )
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it: the user stands beside his module
     try:
-        return only_family(importlib.import_module(name))
+        module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise InputError(
             f"there is no module {error.name} for the family {name}: run where it can be imported"
         ) from None
+    except (Exception, SystemExit) as error:  # anything can go wrong in a user's module
+        raise InputError(f"the module {name} cannot be imported: {type(error).__name__}: {error}") from error
+    return only_family(module)
 
 
 def only_family(module: Any) -> type[Family]:
@@ -203,12 +209,19 @@ def configure(family: type[Family], settings: Mapping[str, Any]) -> Any:
             title = family.__module__.rpartition(".")[2]
             raise unknown(f"setting of {title}", name, known, f"`likelier families {title}` lists them")
     try:
-        return pydantic.TypeAdapter(family.Config).validate_python(dict(settings))
+        config: Any = pydantic.TypeAdapter(family.Config).validate_python(dict(settings))
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "settings"
         reason = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-        raise InputError(f"{name} = {first['input']!r}: wanted {reason}") from None
+        reason = reason.partition(", unable to parse")[0].replace("a valid integer", "a whole number")
+        a = "a number " if reason.startswith(("greater", "less")) else ""
+        raise InputError(f"{name} = {str(first['input'])[:60]!r}: wanted {a}{reason}") from None
+    for name in known:
+        value = getattr(config, name)
+        if isinstance(value, int) and value > MOST:
+            raise InputError(f"{name} = {value}: wanted at most {MOST:,}")
+    return config
 
 
 def settings_of(config: Any) -> dict[str, Any]:
@@ -221,7 +234,7 @@ def build(family: type[Family], config: Any, images: Images | Shape, seed: int) 
 
     >>> vae = build(find("vae"), find("vae").Config(), (1, 28, 28), seed=0)
     >>> sum(p.numel() for p in vae.parameters())
-    418088
+    418104
     """
     shape = images.shape if isinstance(images, Images) else images
     with seeded_weights(rng.derived_seed(seed, "weights")):

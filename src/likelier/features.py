@@ -132,11 +132,7 @@ def extractor(
     >>> extractor(likelier.load_images("digits")).name
     'digits-cnn-v1-...'
     """
-    if min(images.shape[1:]) < 8 or len(images.classes) < 2:
-        raise InputError(
-            f"{images.name} has {len(images.classes)} classes and images of {images.shape[1]}×{images.shape[2]}: "
-            "an extractor of features wants two classes and sides of 8 pixels, at least"
-        )
+    check_usable(images)
     folder = cache_folder() if cache is None else cache
     name = re.sub(r"[^\w.-]", "_", images.name)
     file = folder / f"{name}-{RECIPE}-seed{seed}-{images.digest[:12]}.safetensors"
@@ -145,6 +141,15 @@ def extractor(
         found = train(images, seed, progress)
         save(file, found, images, seed)
     return found
+
+
+def check_usable(images: Images) -> None:
+    """InputError for images that no extractor can be trained on."""
+    if min(images.shape[1:]) < 8 or len(images.classes) < 2:
+        raise InputError(
+            f"{images.name} has {len(images.classes)} classes and images of {images.shape[1]}×{images.shape[2]}: "
+            "an extractor of features wants two classes and sides of 8 pixels, at least"
+        )
 
 
 def cache_folder() -> Path:

@@ -117,7 +117,7 @@ class Game:
         return self._shown
 
     def state(self) -> State:
-        """The whole state, as a run keeps it."""
+        """The whole state, as a run keeps it: copies, which the game's further course leaves alone."""
         tensors = {f"family/{name}": t for name, t in self.family.state_dict().items()}
         if self.averages:
             tensors |= {f"shown/{name}": t for name, t in self.shown().state_dict().items()}
@@ -125,7 +125,8 @@ class Game:
             for index, entry in optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser/{player}/{index}/{key}": t for key, t in entry.items()}
         tensors["noise"] = self.step.noise.get_state()
-        return State(tensors, {"turns": self.turns, "images": self.seen})
+        copies = {name: t.detach().clone() for name, t in tensors.items()}
+        return State(copies, {"turns": self.turns, "images": self.seen})
 
     def restore(self, state: State) -> None:
         """Go back to `state`."""
@@ -214,8 +215,9 @@ class Clock:
     started: float | None = None
 
     def start(self) -> None:
-        """Count from now."""
-        self.started = time.perf_counter()
+        """Count from now, or go on counting."""
+        if self.started is None:
+            self.started = time.perf_counter()
 
     def stop(self) -> None:
         """Count no further."""

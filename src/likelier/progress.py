@@ -1,12 +1,24 @@
 """How a long job gets on, on the terminal: a bar with losses, images per second and the time left."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 
-from rich.console import Console
+from rich import box
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+
+class Bar(Progress):
+    """A bar, and under it, where three of them have room, the losses of the players."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bar, then the losses."""
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            yield Text(f"  {task.fields['losses']}", style="dim", no_wrap=True, overflow="ellipsis")
 
 
 class Terminal:
@@ -14,21 +26,20 @@ class Terminal:
 
     def __init__(self, quiet: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
-        self.bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
+        self.bar = Bar(
+            BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[speed]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[losses]}", markup=False),
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
         )
         self.task: TaskID | None = None
         self.began: int | None = None
+        self.announced = self.told = ""
 
     def __enter__(self) -> "Terminal":
         self.bar.start()
@@ -46,37 +57,54 @@ class Terminal:
 
     def training(self, name: str, number: int, of: int) -> None:
         """Run `number` of so many begins."""
+        self._remove_task()
         place = f"({number} of {of}) " if of > 1 else ""
-        self.stage(f"{place}training {name}")
+        self.announced = f"{place}training {name}"  # said when it does: until then it may still be refused
         self.task = self.bar.add_task(name, total=None, speed="", losses="")
 
     def progress(self, seen: int, total: int, record: Mapping[str, float]) -> None:
         """The bar moves on."""
         if self.task is None:
             return
-        losses = "  ".join(f"{k.removeprefix('loss.')} {v:.3f}" for k, v in record.items() if k.startswith("loss."))
         task = next(task for task in self.bar.tasks if task.id == self.task)
+        losses = "  ".join(f"{k.removeprefix('loss.')} {v:.4g}" for k, v in record.items() if k.startswith("loss."))
         if self.began is None:
             self.began = seen
+            self.console.print(f"{escape(self.announced)}: {total:,} images …", style="dim")
+        if not self.console.is_terminal and (quarter := f"{4 * seen // total * 25}%") not in ("0%", self.told):
+            self.told = quarter
+            self.console.print(f"  {quarter:>4}  {seen:,} images  {escape(losses)}", soft_wrap=True)
         rate = (seen - self.began) / task.elapsed if task.elapsed else 0
         self.bar.update(self.task, total=total, completed=seen, speed=f"{rate:,.0f} images/s", losses=losses)
 
     def note(self, text: str) -> None:
         """Something the user should read now."""
-        self.console.print(escape(text), style="yellow")
+        self.console.print(escape(text), style="yellow", soft_wrap=not self.console.is_terminal)
 
     def _remove_task(self) -> None:
         if self.task is not None:
             self.bar.remove_task(self.task)
         self.task = self.began = None
+        self.told = ""
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """A table on standard output: the first column names, the others hold figures."""
-    drawn = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    drawn = Table(
+        title=escape(title),
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for index, column in enumerate(columns):
-        drawn.add_column(escape(column), justify="right" if index else "left")
+        drawn.add_column(escape(column), justify="right" if index else "left", no_wrap=True)
     for row in rows:
         drawn.add_row(*map(escape, row))
     console = Console(highlight=False)
-    console.print(drawn, crop=False, width=console.width if console.is_terminal else 120)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=120)  # a file or a pipe has no width: names are not to be cut
+    console.print(drawn)
+    console.print()

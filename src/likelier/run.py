@@ -29,6 +29,10 @@ from likelier.errors import InputError
 from likelier.files import read_json, write_atomically, write_json
 
 FORMAT = 1
+CONFIG = {
+    "family": str, "data": str, "shape": list, "seed": int, "images": int, "settings": dict, "checkpoint_seconds": float
+}  # fmt: skip
+"""What every configuration has, and of which type."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,11 @@ class State:
             sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             sha.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
         return sha.hexdigest()
+
+    def digest_without_clock(self) -> str:
+        """The digest of what a resume must bring back: all but the length of the log that holds seconds."""
+        lengths = {name: n for name, n in self.scalars.get("log_lengths", {}).items() if name != "timing.jsonl"}
+        return State(self.tensors, {**self.scalars, "log_lengths": lengths}).digest()
 
     def to_bytes(self) -> bytes:
         """One safetensors file, with the scalars and the digest in its metadata."""
@@ -66,7 +75,9 @@ class State:
         except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
             raise InputError(f"{path} is no checkpoint, or a broken one ({error}); train the run anew") from None
         if found != wanted:
-            raise InputError(f"{path} is damaged: its content has sha256 {found[:16]}…, wanted {wanted[:16]}…")
+            raise InputError(
+                f"{path} is damaged: its content has sha256 {found[:16]}…, wanted {wanted[:16]}…; train the run anew"
+            )
         return state
 
 
@@ -93,10 +104,12 @@ class Run:
             found = "is not there" if not path.exists() else "has no config.json"
             raise InputError(f"{path} {found}: wanted the folder of a run, as `likelier train --out` makes it")
         run = Run(path)
-        if run.config.get("format") != FORMAT:
-            raise InputError(
-                f"{path} is a run of format {run.config.get('format')}: this version reads format {FORMAT}"
-            )
+        config = run.config
+        if config.get("format") != FORMAT:
+            raise InputError(f"{path} is a run of format {config.get('format')}: this version reads format {FORMAT}")
+        require(path / "config.json", config, CONFIG)
+        if len(config["shape"]) != 3 or not all(isinstance(n, int) and n > 0 for n in config["shape"]):
+            raise InputError(f"{path / 'config.json'} has shape = {config['shape']}: wanted [channels, height, width]")
         return run
 
     @property
@@ -111,13 +124,18 @@ class Run:
     def environment(self) -> dict[str, Any]:
         """Versions, device, threads, commit and digest of the data."""
         environment: dict[str, Any] = read_json(self.path / "environment.json")
+        require(self.path / "environment.json", environment, {"data_digest": str, "device": str, "threads": int})
         return environment
 
     @property
     def done(self) -> dict[str, Any] | None:
         """How the run ended, or None while it has not."""
         path = self.path / "done"
-        return read_json(path) if path.exists() else None
+        if not path.exists():
+            return None
+        done: dict[str, Any] = read_json(path)
+        require(path, done, {"status": str, "images": int, "seconds": float, "message": str})
+        return done
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl; a value that is not finite is null, as JSON has no NaN."""
@@ -171,6 +189,16 @@ class Run:
     def finish(self, **outcome: Any) -> None:
         """Write `done`: nothing is written to the run's record after it."""
         write_json(self.path / "done", outcome)
+
+
+def require(path: Path, value: Any, kinds: Mapping[str, type]) -> None:
+    """InputError unless `value`, read from `path`, is an object with these keys and types."""
+    for key, kind in kinds.items():
+        found = value.get(key) if isinstance(value, dict) else None
+        if not isinstance(found, (float, int) if kind is float else kind):
+            raise InputError(
+                f"{path} has {key} = {found!r}: wanted a value of type {kind.__name__}; train the run anew"
+            )
 
 
 def make_folder(path: Path) -> None:

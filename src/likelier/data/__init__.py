@@ -37,6 +37,10 @@ def load(name_or_path: str | Path = "digits", root: str | Path | None = None) ->
     root = root or os.environ.get(ROOT_VARIABLE)
     known = sources()
     name = str(name_or_path)
+    if not name:
+        raise InputError(
+            f"the image set has no name: wanted one of {', '.join(sorted(known))}, or the path of a folder"
+        )
     if name in known:
         module = importlib.import_module(f"{__name__}.{known[name]}")
         images: Images = module.load(name, Path(root) if root else None)

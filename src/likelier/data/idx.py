@@ -8,7 +8,6 @@ import gzip
 import hashlib
 import struct
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -30,6 +29,8 @@ class Published:
 
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+FOUR_FILES = f"the four IDX files {', '.join(FILES)}, gzipped or plain"
 
 PUBLISHED = {
     "mnist": Published(
@@ -75,15 +76,16 @@ def load(name: str, root: Path | None) -> Images:
             f"{name} is not embedded: give the folder that holds {name}/ with --data-root or LIKELIER_DATA, "
             "or use --data digits, which is"
         )
+    if not root.is_dir():
+        raise InputError(f"there is no folder {root}: as the data root, wanted the folder that holds {name}/")
     return load_folder(root / name, name, PUBLISHED[name])
 
 
 def load_folder(folder: Path, name: str | None = None, published: Published | None = None) -> Images:
     """The set in `folder`; without `published` hashes the classes are numbered and the content is taken as it is."""
     if not folder.is_dir():
-        raise InputError(
-            f"{folder} is not a folder: wanted one with the four IDX files {', '.join(FILES)} (.gz or plain)"
-        )
+        found = "is a file" if folder.exists() else "is not there"
+        raise InputError(f"{folder} {found}: wanted a folder with {FOUR_FILES}")
     paths = [find(folder, file) for file in FILES]
     arrays = [read(path, dimensions=3 if "images" in file else 1) for path, file in zip(paths, FILES, strict=True)]
     if published:
@@ -94,6 +96,17 @@ def load_folder(folder: Path, name: str | None = None, published: Published | No
                     f"{wanted[:16]}…; fetch it again, or give the folder by its path to use it as a set of your own"
                 )
     (train_x, _), (train_y, _), (test_x, _), (test_y, _) = arrays
+    for x, y, file in ((train_x, train_y, paths[1]), (test_x, test_y, paths[3])):
+        if len(x) != len(y):
+            raise InputError(
+                f"{file} holds {len(y):,} labels for {len(x):,} images: wanted one each; are the files of one set?"
+            )
+    if train_x.shape[1:] != test_x.shape[1:]:
+        sizes = ["×".join(map(str, x.shape[1:])) for x in (train_x, test_x)]
+        raise InputError(
+            f"{folder} has training images of {sizes[0]} and test images of {sizes[1]} pixels: wanted one size; "
+            "are the files of one set?"
+        )
     classes = published.classes if published else tuple(map(str, range(1 + int(max(train_y.max(), test_y.max())))))
     return Images(
         name=name or folder.resolve().name,
@@ -109,45 +122,50 @@ def find(folder: Path, file: str) -> Path:
     for spelling in spellings:
         if (folder / spelling).is_file():
             return folder / spelling
-    raise InputError(f"{folder} has no {file} (.gz or plain): all of {', '.join(FILES)} are wanted")
+    raise InputError(f"{folder} has no {file} (.gz or plain): wanted a folder with {FOUR_FILES}")
 
 
 def read(path: Path, dimensions: int) -> tuple[Tensor, str]:
     """One IDX file as a uint8 tensor, with the sha256 of its decompressed content."""
-    opener: Callable[[Path], BinaryIO] = gzip.open if path.suffix == ".gz" else Path.open  # type: ignore[assignment]
     try:
-        with opener(path, "rb") as file:  # type: ignore[call-arg]
+        with path.open("rb") as file:
+            # By content: browsers and archivers decompress a file and leave it its name.
+            if file.peek(2)[:2] == b"\x1f\x8b":
+                with gzip.open(file) as content:
+                    return parse(path, content, dimensions)
             return parse(path, file, dimensions)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be read: {error}; fetch it again") from None
 
 
-def parse(path: Path, file: BinaryIO, dimensions: int) -> tuple[Tensor, str]:
+def parse(path: Path, file: BinaryIO | gzip.GzipFile, dimensions: int) -> tuple[Tensor, str]:
     """Header, then exactly the bytes it promises."""
     header = file.read(4 + 4 * dimensions)
     if header[:4] != bytes((0, 0, 8, dimensions)):
         kind = {1: "labels", 3: "images"}
-        found = kind.get(header[3], "another type") if header[:3] == b"\0\0\x08" else "no IDX file of bytes"
-        raise InputError(
-            f"{path} holds {found} (it starts with {header[:4].hex(' ') or 'nothing'}): wanted {kind[dimensions]}"
-        )
+        found = kind.get(header[3], "something else") if header[:3] == b"\0\0\x08" else "no bytes in IDX format"
+        starts = f"it starts with {header[:4].hex(' ')}" if header else "it is empty"
+        raise InputError(f"{path} holds {found} ({starts}): wanted {kind[dimensions]}; fetch it again")
     if len(header) < 4 + 4 * dimensions:
         raise InputError(f"{path} ends inside its header: it is cut short; fetch it again")
     shape = struct.unpack(f">{dimensions}I", header[4:])
     size = int(np.prod(shape, dtype=object))
     if not 0 < size <= LARGEST:
-        raise InputError(f"{path} claims {'×'.join(map(str, shape))} bytes: wanted between 1 and {LARGEST}")
+        raise InputError(
+            f"{path} claims {'×'.join(map(str, shape))} bytes: wanted between 1 and {LARGEST:,} in all; fetch it again"
+        )
     content = read_at_most(file, size + 1)
     if len(content) != size:
-        found = f"only {len(content)}" if len(content) < size else "more"
+        found = f"only {len(content):,}" if len(content) < size else "more"
         raise InputError(
-            f"{path} promises {size} bytes of {'×'.join(map(str, shape))} and holds {found}; fetch it again"
+            f"{path} holds {found} bytes: wanted the {size:,} of {'×'.join(map(str, shape))} that it claims; "
+            "fetch it again"
         )
     digest = hashlib.sha256(header + content).hexdigest()
     return torch.frombuffer(content, dtype=torch.uint8).reshape(shape), digest
 
 
-def read_at_most(file: BinaryIO, limit: int, piece: int = 1 << 20) -> bytearray:
+def read_at_most(file: BinaryIO | gzip.GzipFile, limit: int, piece: int = 1 << 20) -> bytearray:
     """Up to `limit` bytes, in pieces: memory follows what is there, never what a header claims."""
     content = bytearray()
     while len(content) < limit and (data := file.read(min(piece, limit - len(content)))):

@@ -45,7 +45,7 @@ class GAN(Family):
         latent: Annotated[int, Field(ge=1)] = 64
         hidden: Annotated[int, Field(ge=1)] = 256
         batch: Annotated[int, Field(ge=1)] = 128
-        lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2e-4
+        lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
 
     config: Config
 

@@ -41,20 +41,20 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class Observation(nn.Module):
     """p(x|z): what the pixels are, given the decoder's output."""
 
-    log_variance: Tensor
-
     def __init__(self, likelihood: str, variance: float) -> None:
         super().__init__()
         self.bernoulli = likelihood == "bernoulli"
-        log_variance = torch.tensor(math.log(variance))
+        self.stated = math.log(variance)
         if likelihood == "gaussian-learned":
-            self.log_variance = nn.Parameter(log_variance)
-        else:
-            self.register_buffer("log_variance", log_variance)
+            self.learned = nn.Parameter(torch.tensor(self.stated))
 
     def nll(self, x: Float[Tensor, "b c h w"], logits: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
         """−log p(x|z) in nats per image, from the decoder's output before the sigmoid."""
-        return bernoulli_nll(x, logits) if self.bernoulli else gaussian_nll(x, logits.sigmoid(), self.log_variance)
+        return bernoulli_nll(x, logits) if self.bernoulli else gaussian_nll(x, logits.sigmoid(), self.log_variance(x))
+
+    def log_variance(self, like: Tensor) -> Float[Tensor, ""]:
+        """ln σ², learned or stated, of the type and on the device of `like`."""
+        return self.learned if hasattr(self, "learned") else like.new_full((), self.stated)
 
 
 class VAE(Family):
@@ -103,7 +103,7 @@ class VAE(Family):
         loss = nll + self.config.beta * kl  # −Eq. (3)
         log = {"elbo": -(nll + kl), "nll": nll, "kl": kl}
         if self.config.likelihood == "gaussian-learned":
-            log["sigma"] = torch.exp(0.5 * self.observation.log_variance)
+            log["sigma"] = torch.exp(0.5 * self.observation.log_variance(x))
         yield Move({"vae": loss}, log)
 
     def prior(self) -> Normal:

@@ -51,10 +51,10 @@ class VAEGAN(Family):
         """`gamma` weighs reconstruction against fooling the discriminator; `ema` is a half-life in images."""
 
         latent: Annotated[int, Field(ge=1)] = 20
-        width: Annotated[int, Field(ge=1)] = 32
+        width: Annotated[int, Field(ge=1)] = 16
         gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-2
-        batch: Annotated[int, Field(ge=2)] = 128
-        lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3e-4
+        batch: Annotated[int, Field(ge=2)] = 64
+        lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
         ema: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10_000
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from likelier.errors import InputError
 from likelier.files import write_atomically
 from likelier.report.grouping import check_comparable, group_runs
-from likelier.report.page import render
 from likelier.report.reading import clean, read_run
 
 __all__ = ["write_report"]
@@ -21,6 +20,8 @@ def write_report(runs: Sequence[Path], out: Path, *, title: str, command: str) -
     `command` is the command line that reproduces the comparison; it is printed on the page, not run. Raises InputError
     if there is no run, if a folder is no run, or if the runs cannot be compared.
     """
+    from likelier.report.page import render  # matplotlib with it: whoever only trains need not wait for that
+
     if not runs:
         raise InputError("there are no runs to report on: wanted at least one run folder; `likelier train` writes one")
     if out.is_dir():

@@ -256,7 +256,10 @@ def _conditions(groups: Sequence[Group]) -> list[tuple[str, str]]:
         "quantisation": "quantisation",
         "sample_seed": "seed of the samples",
     }
-    shown = [(labels.get(key, key.replace("_", " ")), _value(value)) for key, value in run.conditions.items()]
+    shown = [
+        (labels.get(key, key.replace("_", " ")), f"{value:.3g}" if isinstance(value, float) else _value(value))
+        for key, value in run.conditions.items()
+    ]
     distance = run.measures.get("frechet_distance")
     return [*shown, ("full name of the distance", distance.name)] if distance else shown
 
@@ -461,7 +464,7 @@ def _code_picture(group: Group, codes: Array, classes: Array, shown: Sequence[st
     """The two code dimensions of the largest variance."""
     variance = codes.astype(np.float64).var(axis=0)
     widest = np.argsort(-variance, kind="stable")[:2]
-    labels = [f"code dimension {k + 1} (variance {variance[k]:.3g})" for k in widest]
+    labels = [f"dimension {k + 1} (variance {variance[k]:.2g})" for k in widest]
     which = "the two code dimensions" if codes.shape[1] == 2 else "the two code dimensions of the largest variance"
     alt = f"Codes of test images under {group.label} by class, in {which}, {_words([str(k + 1) for k in widest])}"
     return figures.code_scatter(codes[:, widest], classes, shown, (labels[0], labels[1]), alt)

@@ -115,13 +115,18 @@ def seconds(value: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+NEVER_BEST = ("precision", "density")
+"""A blur scores highest in these, so no winner is marked: they are read beside recall and coverage."""
+
+
 def _measure_row(key: str, groups: Sequence[Group], footnotes: Footnotes) -> Row:
     """The row of one measure; the wording is that of the first run that has it."""
     first = next((run.measures[key] for group in groups for run in group.runs if key in run.measures), None)
     values = [[m.value for m in _measures(group, key) if m.value is not None] for group in groups]
     decimals = _decimals([value for of_group in values for value in of_group])
-    ranks = [_rank(group, key, first.better if first else "") for group in groups]
-    best = _best(ranks, first.better if first else "")
+    better = first.better if first and key not in NEVER_BEST else ""
+    ranks = [_rank(group, key, better) for group in groups]
+    best = _best(ranks, better)
     cells = tuple(
         _cell(of_group, len(group.runs), lambda value: number(value, decimals), rank is not None and rank == best)
         if of_group
@@ -131,11 +136,17 @@ def _measure_row(key: str, groups: Sequence[Group], footnotes: Footnotes) -> Row
     return Row(
         label=_capital(first.label if first else key.replace("_", " ")),
         unit=first.unit if first else "",
-        direction={"lower": "lower is better", "higher": "higher is better"}.get(first.better if first else "", ""),
+        direction=_direction(key, first.better if first else ""),
         meaning=TERMS.get(key, ""),
         cells=cells,
-        references=_references(groups, key, decimals),
+        references=_references(groups, key),
     )
+
+
+def _direction(key: str, better: str) -> str:
+    """Which way is better, in words; blur alone raises precision, so it is better with its partner only."""
+    words = {"lower": "lower is better", "higher": "higher is better"}.get(better, "")
+    return f"{words}, given {PARTNERS[key]}" if words and key in ("precision", "density") else words
 
 
 def _capital(text: str) -> str:
@@ -185,14 +196,15 @@ def _why_not(group: Group, key: str) -> str:
 
 
 def _decimals(values: Sequence[float]) -> int:
-    """Decimals that give the value nearest to 0 three digits, five at most; counts get none."""
+    """Decimals that give the value nearest to 0 three digits but the largest at most four; counts get none."""
     sizes = [abs(value) for value in values if value != 0]
     if not sizes or all(value == round(value) for value in values):
         return 0
-    return min(5, max(0, 2 - math.floor(math.log10(min(sizes)))))
+    least, most = (math.floor(math.log10(size)) for size in (min(sizes), max(sizes)))
+    return min(5, max(0, min(2 - least, 3 - most)))
 
 
-def _references(groups: Sequence[Group], key: str, decimals: int) -> tuple[tuple[str, str], ...]:
+def _references(groups: Sequence[Group], key: str) -> tuple[tuple[str, str], ...]:
     """What the runs hold this measure against; a range where it differs, as an untrained encoder does by family."""
     found: dict[str, list[float]] = {}
     for group in groups:
@@ -201,7 +213,7 @@ def _references(groups: Sequence[Group], key: str, decimals: int) -> tuple[tuple
                 found.setdefault(name, []).append(value)
     shown = []
     for name, values in found.items():
-        places = max(decimals, _decimals(values))
+        places = _decimals(values)
         low, high = number(min(values), places), number(max(values), places)
         shown.append((name, low if low == high else f"{low} to {high}"))
     return tuple(shown)

@@ -1,0 +1,89 @@
+"""Comparisons: equal rules, an interrupted one gone on with, settings by family."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import likelier
+from likelier.comparison import command_of, resume_comparison, settings_by_family
+from likelier.errors import InputError
+
+
+def test_four_families_side_by_side(tmp_path: Path):
+    comparison = likelier.compare(images=400, seeds=2, out=tmp_path / "c", settings={"width": 4})
+    assert [run.path.name for run in comparison.runs] == [
+        f"{family}-seed{seed}" for seed in (0, 1) for family in ("vae", "gan", "dcgan", "vae_gan")
+    ]
+    assert len({run.done["images"] for run in comparison.runs}) == 1, "equal budgets"
+    assert all(result is not None for result in comparison.results)
+    names = {tuple(m["name"] for m in result["measures"]) for result in comparison.results}
+    assert len(names) == 1, "one set of conditions for all"
+    page = comparison.report.read_text()
+    assert "<html" in page
+    assert "likelier compare vae gan dcgan vae_gan --data digits --images 400 --seeds 2" in page
+
+
+def test_an_interrupted_comparison_ends_as_the_whole_one(tmp_path: Path):
+    options = {"families": ["vae", "gan"], "images": 2_000}
+    whole = likelier.compare(**options, out=tmp_path / "whole")
+    cut = likelier.compare(**options, out=tmp_path / "cut")
+    cut.report.unlink()
+    shutil.rmtree(cut.runs[1].path)  # the second run was never begun
+    (cut.runs[0].path / "measures.json").unlink()  # the first was trained, but not measured
+    again = resume_comparison(tmp_path / "cut")
+    assert again.report.exists()
+    assert again.results == whole.results
+    for one, other in zip(again.runs, whole.runs, strict=True):
+        assert one.state().digest_without_clock() == other.state().digest_without_clock()
+
+
+def test_a_finished_comparison_is_quick_to_resume(tmp_path: Path):
+    first = likelier.compare(["vae"], images=400, out=tmp_path / "c")
+    before = (first.runs[0].path / "measures.json").stat().st_mtime_ns
+    again = resume_comparison(tmp_path / "c")
+    assert (again.runs[0].path / "measures.json").stat().st_mtime_ns == before
+    assert again.results == first.results
+
+
+def test_a_run_that_diverges_does_not_hide_the_others(tmp_path: Path):
+    comparison = likelier.compare(["vae", "gan"], images=20_000, out=tmp_path / "c", settings={"vae.lr": 1e6})
+    assert [run.done["status"] for run in comparison.runs] == ["diverged", "finished"]
+    assert "diverged" in comparison.report.read_text()
+
+
+def test_settings_find_their_family():
+    given = {"lr": 1e-3, "gan.latent": 8, "variance": 0.1}
+    assert settings_by_family(["vae", "gan"], given) == {
+        "vae": {"lr": 1e-3, "variance": 0.1},
+        "gan": {"lr": 1e-3, "latent": 8},
+    }
+
+
+@pytest.mark.parametrize(
+    ("families", "settings", "message"),
+    [
+        (["vae"], {"latnet": 3}, "did you mean 'latent'"),
+        (["vae"], {"gan.latent": 3}, "not compared"),
+        (["vae", "vae"], {}, "named twice"),
+        ([], {}, "no family"),
+        (["vea"], {}, "did you mean 'vae'"),
+    ],
+)
+def test_settings_that_fit_nowhere_are_refused(families: list[str], settings: dict[str, object], message: str):
+    with pytest.raises(InputError, match=message):
+        settings_by_family(families, settings)
+
+
+@pytest.mark.parametrize("options", [{"settings": {"vae.latent": 0}}, {"seeds": 0}, {"epochs": -1}, {"device": "abacus"}])
+def test_nothing_is_written_when_something_is_wrong(options: dict[str, object], tmp_path: Path):
+    with pytest.raises(InputError, match="wanted"):
+        likelier.compare(["vae"], out=tmp_path / "c", **options)
+    assert not (tmp_path / "c").exists()
+
+
+def test_the_command_does_it_again(tmp_path: Path):
+    comparison = likelier.compare(["vae"], images=400, seed=3, out=tmp_path / "c", settings={"latent": 2})
+    plan = json.loads((comparison.path / "compare.json").read_text())
+    assert command_of(plan) == "likelier compare vae --data digits --images 400 --seed 3 --set vae.latent=2"

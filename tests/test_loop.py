@@ -1,0 +1,173 @@
+"""The loop: budgets, seeds, what is logged, and what ends a run."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from likelier import rng
+from likelier.errors import InputError
+from likelier.experiment import Budget, load, train
+from likelier.family import build, configure, find
+from likelier.images import Batches, Split, as_float, as_uint8
+from likelier.loop import Game, looks, not_finite, resolve_device
+from likelier.nn import Average
+from likelier.run import Run, State
+from likelier.watch import posterior_collapse
+
+
+def few(n: int = 10) -> Split:
+    return Split(torch.arange(n * 64, dtype=torch.int64).reshape(n, 1, 8, 8).to(torch.uint8), torch.arange(n) % 3)
+
+
+def test_every_image_comes_once_an_epoch_across_the_seams():
+    batches = Batches(few(), seed=0, device="cpu")
+    labels = Split(few().images, torch.arange(10))
+    batches.labels = labels.labels
+    drawn = torch.cat([batches.draw(4)[1] for _ in range(5)])
+    assert sorted(drawn[:10].tolist()) == sorted(drawn[10:].tolist()) == list(range(10))
+    assert drawn[:10].tolist() != drawn[10:].tolist()
+
+
+def test_a_batch_may_be_larger_than_the_set():
+    images, labels = Batches(few(), seed=0, device="cpu").draw(25)
+    assert images.shape == (25, 1, 8, 8)
+    assert torch.bincount(labels).tolist() == [10, 8, 7] or len(labels) == 25
+
+
+def test_any_position_can_be_returned_to():
+    ahead, back = (Batches(few(), seed=0, device="cpu") for _ in range(2))
+    for _ in range(4):
+        ahead.draw(7)
+    back.position = 28
+    assert torch.equal(ahead.draw(7)[0], back.draw(7)[0])
+
+
+def test_bytes_survive_the_round_trip():
+    every = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    assert torch.equal(as_uint8(as_float(every)), every)
+
+
+@pytest.mark.parametrize("given", [{"epochs": 2, "images": 5}, {"epochs": 0}, {"minutes": math.nan}, {"images": -1}])
+def test_budgets_that_make_no_sense_are_refused(given: dict[str, float]):
+    with pytest.raises(InputError, match="wanted"):
+        Budget(**given)
+
+
+def test_the_budget_is_spent_and_counted(tmp_path: Path):
+    run = train("gan", epochs=0.5, out=tmp_path / "run")
+    assert run.config["images"] == 599
+    assert run.done["images"] == 640  # five batches of 128: the first count at or above the budget
+    lines = [line for line in run.metrics() if "turns" in line]
+    assert [line["turns"] for line in lines] == [1, 2, 3, 4, 5]
+    assert {"loss.discriminator", "loss.generator", "grad_norm.generator"} <= lines[-1].keys()
+
+
+def test_minutes_become_images_that_can_be_replayed(tmp_path: Path):
+    timed = train("vae", minutes=0.01, out=tmp_path / "timed")
+    assert timed.config["minutes"] == 0.01
+    again = train("vae", images=timed.config["images"], out=tmp_path / "again")
+    assert timed.state().digest_without_clock() == again.state().digest_without_clock()
+    assert (timed.path / "metrics.jsonl").read_bytes() == (again.path / "metrics.jsonl").read_bytes()
+
+
+def test_a_seed_fixes_the_run_and_another_changes_it(tmp_path: Path):
+    digests = {}
+    for name, seed in (("first", 0), ("again", 0), ("other", 1)):
+        torch.manual_seed(len(name))
+        digests[name] = train("vae_gan", images=512, seed=seed, out=tmp_path / name).state().digest_without_clock()
+    assert digests["first"] == digests["again"] != digests["other"]
+
+
+def test_looks_are_log_spaced_and_end_with_the_budget(tmp_path: Path):
+    run = train("vae", images=20_000, out=tmp_path / "run")
+    evaluated = [line["images"] for line in run.metrics() if line.get("evaluation")]
+    assert evaluated[0] == 0
+    assert evaluated[-1] == run.done["images"]
+    assert len(evaluated) == len(looks(20_000, 128))
+    for folder in ("samples", "reconstructions"):
+        assert [int(p.stem) for p in sorted((run.path / folder).iterdir())] == evaluated
+    first, last = ([line for line in run.metrics() if line.get("evaluation")][i] for i in (0, -1))
+    assert last["elbo"] > first["elbo"]
+
+
+def test_a_run_without_an_encoder_has_no_reconstructions(tmp_path: Path):
+    assert not (train("gan", images=256, out=tmp_path / "run").path / "reconstructions").exists()
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(tmp_path: Path):
+    run = train("vae", images=20_000, out=tmp_path / "run", settings={"lr": 1e6})
+    assert run.done["status"] == "diverged"
+    assert "loss.vae" in run.done["message"]
+    assert all(p.isfinite().all() for p in load(run).parameters()), "the last good state is kept"
+    for line in (run.path / "metrics.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
+
+
+def test_the_labs_formula_with_a_mean_over_pixels_collapses_and_says_so(tmp_path: Path):
+    run = train("vae", images=60_000, out=tmp_path / "run", settings={"reduction": "mean"})
+    kl = [line for line in run.metrics() if line.get("evaluation")][-1]["kl"]
+    assert "posterior collapse" in (posterior_collapse(kl) or "")
+    assert posterior_collapse(12.0) is None
+
+
+def test_the_average_is_the_exponential_one():
+    live, averaged = torch.ones(3), torch.zeros(3)
+    average = Average([(averaged, live)], half_life=100)
+    average.update(100, images_seen=1_000_000)  # one half-life
+    torch.testing.assert_close(averaged, torch.full((3,), 0.5))
+    average.update(200, images_seen=1_000_000)  # two more
+    torch.testing.assert_close(averaged, torch.full((3,), 0.875))
+    early = torch.zeros(3)
+    Average([(early, live)], half_life=1e9).update(128, images_seen=128)  # the ramp-up: a half-life of 6.4 images
+    assert early.min() > 0.99
+
+
+def test_progress_is_the_share_of_the_budget():
+    cls = find("vae")
+    from likelier.data import load as load_images
+
+    game = Game(build(cls, configure(cls, {"batch": 32}), (1, 8, 8), 0), load_images(), 0, 128, torch.device("cpu"))
+    seen = []
+    for _ in range(4):
+        game.turn()
+        seen.append(game.step.progress.item())
+    assert seen == [0, 0.25, 0.5, 0.75]
+
+
+def test_streams_of_chance_are_independent():
+    draws = {p: torch.randn(3, generator=rng.generator(0, *p)).tolist() for p in [("a",), ("b",), ("a", 1), ("a", 2)]}
+    assert len({tuple(v) for v in draws.values()}) == 4
+
+
+def test_a_state_is_read_back_as_it_was_written(tmp_path: Path):
+    tensors = {"a": torch.randn(3, 4, generator=rng.generator(0, "a")).T, "b": torch.tensor(7), "c": torch.zeros(0)}
+    state = State(tensors, {"images": 5})
+    (tmp_path / "s").write_bytes(state.to_bytes())
+    back = State.read(tmp_path / "s")
+    assert back.digest() == state.digest()
+    assert all(torch.equal(back.tensors[k], tensors[k]) for k in tensors)
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda", "mps"])
+def test_a_device_that_is_not_there_is_refused(device: str):
+    if device in ("cuda", "mps") and resolve_device("auto").type == device:
+        assert resolve_device(device).type == device
+        return
+    with pytest.raises(InputError, match="wanted"):
+        resolve_device(device)
+
+
+def test_not_finite_names_the_values():
+    assert not_finite({"a": 1.0, "b": math.nan, "c": -math.inf}) == ["b", "c"]
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(InputError, match="wanted the folder of a run"):
+            Run.open(path)
+    (tmp_path / "config.json").write_text('{"format": 99}')
+    with pytest.raises(InputError, match="format 99"):
+        Run.open(tmp_path)

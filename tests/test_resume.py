@@ -1,0 +1,119 @@
+"""A run that is killed and resumed ends bit for bit as the run that was never interrupted."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from likelier.errors import InputError
+from likelier.experiment import load, resume, train
+from likelier.family import names
+from likelier.run import Run
+
+THREADS = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def command(family: str, out: Path, images: int) -> list[str]:
+    options = ["--images", str(images), "--seed", "3", "--checkpoint-seconds", "0.05", "--device", "cpu", "-q"]
+    return [sys.executable, "-m", "likelier", "train", family, *options, "--out", str(out)]
+
+
+def contents(run: Path) -> dict[str, bytes | str]:
+    """All of a run that must not depend on interruptions: everything but the clock."""
+    kept: dict[str, bytes | str] = {"state": Run.open(run).state().digest_without_clock()}
+    for path in sorted([run / "metrics.jsonl", *run.glob("samples/*"), *run.glob("reconstructions/*")]):
+        kept[str(path.relative_to(run))] = path.read_bytes()
+    return kept
+
+
+@pytest.mark.parametrize("family", names())
+def test_killed_at_random_and_resumed_is_bit_identical(family: str, tmp_path: Path):
+    images = 9_000 if family in ("dcgan", "vae_gan") else 100_000
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command(family, whole, images), env=THREADS, check=True, timeout=120)
+    chance = random.Random(family)
+    arguments, kills = command(family, killed, images), 0
+    for _ in range(50):
+        process = subprocess.Popen(arguments, env=THREADS, stderr=subprocess.PIPE, text=True)
+        wait_for_progress(killed, process, chance.uniform(0, 0.4))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += process.returncode == -signal.SIGKILL
+        assert process.returncode in (0, -signal.SIGKILL), process.stderr.read()
+        if kills >= 3 or process.returncode == 0:
+            break
+        arguments = [sys.executable, "-m", "likelier", "train", "--resume", str(killed), "-q"]
+    assert kills >= 1, "the run ended before it could be killed once"
+    done = subprocess.run(
+        [sys.executable, "-m", "likelier", "train", "--resume", str(killed), "-q"], env=THREADS, timeout=120
+    )
+    assert done.returncode == 0
+    assert contents(killed) == contents(whole)
+    records = [json.loads(line) for line in (killed / "metrics.jsonl").read_text().splitlines()]
+    turns = [record["turns"] for record in records if "turns" in record]
+    assert turns == sorted(set(turns)), "a line of the log is there twice"
+    assert (killed / "done").exists()
+
+
+def wait_for_progress(run: Path, process: subprocess.Popen[str], more: float) -> None:
+    """Until this process has written to the run's log, then a random moment more."""
+    log = run / "timing.jsonl"
+    before = log.stat().st_mtime_ns if log.exists() else 0
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        if log.exists() and log.stat().st_mtime_ns > before and log.stat().st_size:
+            time.sleep(more)
+            return
+        time.sleep(0.005)
+
+
+def test_resuming_what_is_done_changes_nothing(tmp_path: Path):
+    run = train("vae", images=512, out=tmp_path / "run")
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    resume(run)
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_stopped_before_its_first_checkpoint_starts_again(tmp_path: Path):
+    whole = train("gan", images=512, out=tmp_path / "whole")
+    run = train("gan", images=512, out=tmp_path / "run")
+    (run.path / "state.safetensors").unlink()
+    (run.path / "done").unlink()
+    resume(run)
+    assert contents(run.path) == contents(whole.path)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "no safetensors"])
+def test_a_broken_checkpoint_is_refused(tmp_path: Path, damage: str):
+    run = train("vae", images=256, out=tmp_path / "run")
+    path = run.path / "state.safetensors"
+    content = bytearray(path.read_bytes())
+    if damage == "flipped":
+        content[-100] ^= 1
+    broken = {"cut": content[:-1000], "flipped": content, "empty": b"", "no safetensors": b"PK\x03\x04" * 99}[damage]
+    path.write_bytes(broken)
+    with pytest.raises(InputError, match=r"state\.safetensors"):
+        load(run)
+
+
+def test_a_resume_with_other_data_is_refused(tmp_path: Path):
+    run = train("vae", images=256, out=tmp_path / "run")
+    (run.path / "done").unlink()
+    environment = json.loads((run.path / "environment.json").read_text())
+    (run.path / "environment.json").write_text(json.dumps({**environment, "data_digest": "0" * 64}))
+    with pytest.raises(InputError, match="was trained on 000000000000"):
+        resume(run)
+
+
+def test_a_log_shorter_than_its_checkpoint_is_refused(tmp_path: Path):
+    run = train("vae", images=256, out=tmp_path / "run")
+    (run.path / "done").unlink()
+    (run.path / "metrics.jsonl").write_text("")
+    with pytest.raises(InputError, match="it was changed since the checkpoint"):
+        resume(run)
