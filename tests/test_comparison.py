@@ -76,7 +76,9 @@ def test_settings_that_fit_nowhere_are_refused(families: list[str], settings: di
         settings_by_family(families, settings)
 
 
-@pytest.mark.parametrize("options", [{"settings": {"vae.latent": 0}}, {"seeds": 0}, {"epochs": -1}, {"device": "abacus"}])
+@pytest.mark.parametrize(
+    "options", [{"settings": {"vae.latent": 0}}, {"seeds": 0}, {"epochs": -1}, {"device": "abacus"}]
+)
 def test_nothing_is_written_when_something_is_wrong(options: dict[str, object], tmp_path: Path):
     with pytest.raises(InputError, match="wanted"):
         likelier.compare(["vae"], out=tmp_path / "c", **options)

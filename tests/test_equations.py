@@ -68,7 +68,7 @@ def assert_same(found: list[Tensor], wanted: list[Tensor]) -> None:
 
 
 def evidence_lower_bound(vae: Family, log_likelihood, eps: Tensor) -> tuple[Tensor, Tensor]:
-    """Kingma & Welling 2014, eq. (3), both terms as densities: E_q log p(x|z), and KL by its integrand's closed form."""
+    """Kingma & Welling 2014, eq. (3): E_q log p(x|z), and the KL of two normal distributions."""
     mu, log_var = vae.encoder(images()).chunk(2, dim=1)
     q = torch.distributions.Normal(mu, (0.5 * log_var).exp())
     z = mu + (0.5 * log_var).exp() * eps

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from likelier import data as sources
 from likelier.errors import InputError, unknown
@@ -23,6 +23,7 @@ PLAN = {"families", "data", "data_root", "epochs", "images", "minutes", "seeds",
 FAMILIES = ("vae", "gan", "dcgan", "vae_gan")
 
 
+@runtime_checkable
 class Audience(Protocol):
     """Whoever is told how a comparison gets on."""
 

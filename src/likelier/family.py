@@ -29,6 +29,7 @@ MOST = 1 << 20
 """No whole-numbered setting is larger: it would take all the memory there is before it could be refused."""
 
 
+@runtime_checkable
 class Step(Protocol):
     """A family's only source of input and of chance, so that a run can be replayed, resumed or captured."""
 

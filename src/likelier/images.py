@@ -44,7 +44,7 @@ class Images:
     >>> import likelier
     >>> digits = likelier.load_images("digits")
     >>> digits
-    Images(digits: 1198 + 599 of 1×8×8, 10 classes, digest DIGEST…)
+    Images(digits: 1198 + 599 of 1×8×8, 10 classes, digest a15c…)
     """
 
     name: str

@@ -348,7 +348,7 @@ def shared_noise(n: int, latent: int) -> Float[Tensor, "n latent"]:
     return torch.stack(dimensions, dim=1)
 
 
-def arrays_of(evidence: Evidence) -> dict[str, np.ndarray[Any, Any]]:
+def arrays_of(evidence: Evidence) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
     """What the report draws."""
     family, images = evidence.family, evidence.images
     classes = len(images.classes)
@@ -374,7 +374,7 @@ def arrays_of(evidence: Evidence) -> dict[str, np.ndarray[Any, Any]]:
     return arrays
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, np.dtype[Any]]]) -> None:
     """A .npz without objects, whole or absent."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]

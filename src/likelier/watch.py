@@ -17,7 +17,7 @@ from likelier.run import Run
 GRID = 8
 HELD_OUT = 2_000
 COLLAPSED_BELOW = 0.5
-"""Nats per image: codes with less than this hardly tell one image from another (to name one of ten classes takes 2.3)."""
+"""Nats per image: with less, codes hardly tell one image from another (to name one of ten classes takes 2.3)."""
 
 
 class Watch:

@@ -9,8 +9,9 @@ layers, batch normalisation in both networks except at D's input and G's output,
 weights from N(0, 0.02²).
 
 Deviations: two narrow strided layers in place of four wide ones, as images are small, and with them a learning rate of
-1e-3 in place of 2e-4, which wants many more epochs; a sigmoid in place of tanh, as pixels are in [0, 1]; and samples come from a moving average of G's weights, which evens out the last turns of the game (Yazıcı et
-al., 2019, arXiv 1806.04498); `ema = 0` is without.
+1e-3 in place of 2e-4, which wants many more epochs; a sigmoid in place of tanh, as pixels are in [0, 1]; and samples
+come from a moving average of G's weights, which evens out the last turns of the game (Yazıcı et al. 2019, arXiv
+1806.04498); `ema = 0` is without.
 """
 
 from collections.abc import Iterator
