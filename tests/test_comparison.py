@@ -89,3 +89,6 @@ def test_the_command_does_it_again(tmp_path: Path):
     comparison = likelier.compare(["vae"], images=400, seed=3, out=tmp_path / "c", settings={"latent": 2})
     plan = json.loads((comparison.path / "compare.json").read_text())
     assert command_of(plan) == "likelier compare vae --data digits --images 400 --seed 3 --set vae.latent=2"
+    plan |= {"data": "mnist", "data_root": "/somewhere", "images": None, "epochs": 0.1234567, "seeds": [0, 1]}
+    wanted = "likelier compare vae --data mnist --data-root DATA --epochs 0.1234567 --seeds 2 --set vae.latent=2"
+    assert command_of(plan) == wanted

@@ -335,8 +335,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(
             "there is not enough memory for this: wanted smaller settings, fewer images, or another --device"
         )
-    except KeyboardInterrupt:
-        complain("interrupted; a training or a comparison that was begun goes on with --resume DIR")
+    except KeyboardInterrupt as interrupt:  # it carries the folder of what was begun
+        complain(f"interrupted; go on with --resume {interrupt}" if str(interrupt) else "interrupted")
         return 130
     return 0
 

@@ -1,13 +1,11 @@
 """What each command of the command line does, given its options."""
 
-import inspect
 import json
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 import torch
 
@@ -15,11 +13,12 @@ from likelier import data as sources
 from likelier import rng
 from likelier.comparison import FAMILIES, Comparison, resume_comparison, settings_by_family
 from likelier.comparison import compare as compare_families
+from likelier.describe import family_in_words, first_line
 from likelier.errors import InputError
 from likelier.experiment import images_of, load
 from likelier.experiment import resume as resume_run
 from likelier.experiment import train as train_family
-from likelier.family import Bounds, Decodes, Encodes, Family, Scores, build, find, names
+from likelier.family import Decodes, Encodes, Family, find, names
 from likelier.features import extractor
 from likelier.files import write_atomically
 from likelier.images import Images, as_float, as_uint8
@@ -35,12 +34,6 @@ Given = dict[str, Any]
 REAL = {"train–train": "real (train)", "train–test": "real (test)"}
 """What real images score: the floor of every measure of samples."""
 SHORT = {**REAL, "untrained encoder": "untrained"}
-WORDS = {
-    Decodes: "decodes latent codes into images",
-    Encodes: "encodes images into latent codes",
-    Scores: "scores how real an image looks",
-    Bounds: "bounds the log-likelihood of an image",
-}
 TRAINING = ("data", "data_root", "epochs", "images", "minutes", "seed", "out", "device")
 FIGURES = {
     "frechet_distance": "FD",
@@ -411,80 +404,19 @@ def families(given: Given) -> None:
         print("`likelier families NAME` tells more; a family of your own goes by the dotted path of its module")
 
 
-def first_line(family: type[Family]) -> str:
-    """What the module says of itself first."""
-    return (inspect.getdoc(inspect.getmodule(family)) or "").partition("\n")[0]
-
-
 def describe_family(given: Given) -> None:
     """The module's own words, what it can do, its players, then the settings with their defaults and ranges."""
-    family = find(given["family"])
-    found = {
-        "name": given["family"],
-        "doc": inspect.getdoc(inspect.getmodule(family)) or "",
-        "can": [word.__name__.lower() for word in WORDS if issubclass(family, word)],
-        "players": players_of(family),
-        "settings": [setting(field, hint) for field, hint in hints(family.Config)],
-    }
+    found = family_in_words(given["family"], find(given["family"]))
     if given.get("json"):
         print_json(found)
         return
-    print(found["doc"])
-    able = "; ".join(words for word, words in WORDS.items() if issubclass(family, word))
-    print(f"\nIt {able or 'draws samples'}.")
+    print(f"{found['doc']}\n\nIt {'; '.join(found['can']) or 'draws samples'}.")
     print(f"Players: {', '.join(found['players'])}." if found["players"] else "")
     print("\nSettings, each for --set NAME=VALUE:\n")
     rows = [[s["name"], str(s["default"]), s["wanted"]] for s in found["settings"]]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)] if rows else [0, 0]
     for name, default, wanted in rows:
         print(f"  {name:{widths[0]}} = {default:{widths[1]}}   {wanted}")
-
-
-def players_of(family: type[Family]) -> list[str]:
-    """Who plays: found by building one with its defaults for small images."""
-    if any(field.default is MISSING and field.default_factory is MISSING for field in fields(family.Config)):
-        return []
-    return list(build(family, family.Config(), (1, 32, 32), seed=0).players())
-
-
-def hints(config: type) -> list[tuple[Field[Any], Any]]:
-    """Each setting with its type, constraints included."""
-    types = get_type_hints(config, include_extras=True)
-    return [(field, types[field.name]) for field in fields(config)]
-
-
-def setting(field: Field[Any], hint: Any) -> Given:
-    """Name, default and what is wanted, in words."""
-    default = None if field.default is MISSING else field.default
-    return {"name": field.name, "default": default, "wanted": wanted(hint)}
-
-
-def wanted(hint: Any) -> str:
-    """A type with its constraints, in words.
-
-    >>> import pydantic
-    >>> wanted(Annotated[int, pydantic.Field(ge=1)]), wanted(Literal["sum", "mean"]), wanted(float | None)
-    ('a whole number ≥ 1', 'sum or mean', 'a number or none')
-    """
-    if get_origin(hint) is Annotated:
-        signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
-        kind, *notes = get_args(hint)
-        limits = [limit for note in notes for limit in getattr(note, "metadata", [note])]
-        ranges = [
-            f"{sign} {getattr(limit, key):g}" for limit in limits for key, sign in signs.items() if hasattr(limit, key)
-        ]
-        return f"{wanted(kind)} {' and '.join(ranges)}".strip()
-    if get_origin(hint) is Literal:
-        return either([str(choice) for choice in get_args(hint)])
-    if get_args(hint):
-        return either([wanted(part) for part in get_args(hint)])
-    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "none"}
-    return words.get(hint, getattr(hint, "__name__", str(hint)))
-
-
-def either(choices: list[str]) -> str:
-    """a, b or c."""
-    return " or ".join([", ".join(choices[:-1]), choices[-1]] if len(choices) > 1 else choices)
 
 
 COMMANDS: dict[str, Callable[[Given], None]] = {

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from likelier import data as sources
 from likelier.errors import InputError, unknown
-from likelier.experiment import CHECKPOINT_SECONDS, Budget, portable, resume, train
+from likelier.experiment import CHECKPOINT_SECONDS, Budget, resume, train
 from likelier.family import build, configure, find, names
 from likelier.features import check_usable, extractor
 from likelier.files import read_json, write_json
@@ -119,8 +119,8 @@ def compare(
     plan = {
         "format": FORMAT,
         "families": list(by_family),
-        "data": image_set.name if isinstance(data, Images) else portable(data),
-        "data_root": str(Path(data_root).resolve()) if data_root is not None else None,
+        "data": image_set.source or image_set.name,
+        "data_root": image_set.root,
         "epochs": epochs,
         "images": images,
         "minutes": minutes,
@@ -163,6 +163,14 @@ def resume_comparison(
 
 def carry_out(path: Path, plan: Mapping[str, Any], images: Images, audience: Audience) -> Comparison:
     """Whatever of the plan is not done yet, then the report."""
+    try:
+        return complete(path, plan, images, audience)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(path) from None
+
+
+def complete(path: Path, plan: Mapping[str, Any], images: Images, audience: Audience) -> Comparison:
+    """Train, measure, report."""
     wanted = [(family, seed) for seed in plan["seeds"] for family in plan["families"]]
     runs = [
         trained(path, plan, images, family, seed, audience, (number, len(wanted)))
@@ -263,9 +271,9 @@ def settings_by_family(families: Sequence[str], settings: Mapping[str, Any]) -> 
 def command_of(plan: Mapping[str, Any]) -> str:
     """The command line that does it again."""
     words = ["likelier", "compare", *plan["families"], "--data", plan["data"]]
-    words += [
-        w for key in ("epochs", "images", "minutes") if plan[key] is not None for w in (f"--{key}", f"{plan[key]:g}")
-    ]
+    words += ["--data-root", "DATA"] if plan["data_root"] else []
+    budget = {key: plan[key] for key in ("epochs", "images", "minutes") if plan[key] is not None}
+    words += [w for key, value in budget.items() for w in (f"--{key}", str(value).removesuffix(".0"))]
     first, n = plan["seeds"][0], len(plan["seeds"])
     words += ["--seed", str(first)] if first else []
     words += ["--seeds", str(n)] if n > 1 else []

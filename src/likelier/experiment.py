@@ -109,8 +109,8 @@ def train(
     rehearsal = Game(model, image_set, seed, 1, chosen) if minutes is not None else None
     resolved = {
         "family": family,
-        "data": image_set.name if isinstance(data, Images) else portable(data),
-        "data_root": str(Path(data_root).resolve()) if data_root is not None else None,
+        "data": image_set.source or image_set.name,
+        "data_root": image_set.root,
         "shape": list(image_set.shape),
         "seed": seed,
         "images": budget.in_images(image_set, rehearsal),
@@ -165,7 +165,10 @@ def go_on(run: Run, images: Images, device: torch.device, on_progress: OnProgres
         run.rewind(state)
     else:
         run.rewind_to_start()
-    play(game, run, Watch(run, images), on_progress, config["checkpoint_seconds"])
+    try:
+        play(game, run, Watch(run, images), on_progress, config["checkpoint_seconds"])
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(run.path) from None
 
 
 def load(run: str | Path | Run, family: str | None = None) -> Family:
@@ -212,11 +215,6 @@ def images_of(run: Run, data: Images | None = None, data_root: str | Path | None
             "give the same data with --data-root"
         )
     return images
-
-
-def portable(data: str | Path) -> str:
-    """How a run names its data: a name as it is, a path in full."""
-    return str(data) if str(data) in sources.sources() else str(Path(data).resolve())
 
 
 def environment(device: torch.device, images: Images) -> dict[str, Any]:

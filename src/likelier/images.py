@@ -51,6 +51,10 @@ class Images:
     train: Split
     test: Split
     classes: tuple[str, ...]
+    source: str | None = None
+    """What `likelier.load_images` finds it by again: a name, or a full path; None for images made in Python."""
+    root: str | None = None
+    """The folder of the named sets that it was found in, where it needs one."""
 
     def __post_init__(self) -> None:
         if self.train.images.shape[1:] != self.test.images.shape[1:]:

@@ -78,8 +78,9 @@ class Terminal:
         self.bar.update(self.task, total=total, completed=seen, speed=f"{rate:,.0f} images/s", losses=losses)
 
     def note(self, text: str) -> None:
-        """Something the user should read now."""
-        self.console.print(escape(text), style="yellow", soft_wrap=not self.console.is_terminal)
+        """Something the user should read now, quiet or not."""
+        console = Console(stderr=True, highlight=False) if self.console.quiet else self.console
+        console.print(escape(text), style="yellow", soft_wrap=not console.is_terminal)
 
     def _remove_task(self) -> None:
         if self.task is not None:

@@ -3,6 +3,7 @@
 import importlib
 import os
 import pkgutil
+from dataclasses import replace
 from pathlib import Path
 
 from likelier.errors import InputError, unknown
@@ -12,7 +13,10 @@ ROOT_VARIABLE = "LIKELIER_DATA"
 
 
 def sources() -> dict[str, str]:
-    """Every named set and the module that reads it, found by looking: a module lists its sets in `NAMES`."""
+    """Every named set and the module that reads it, found by looking: a module lists its sets in `NAMES`.
+
+    `NEEDS_ROOT` says whether they are read from the folder of the named sets.
+    """
     found = {}
     for module in pkgutil.iter_modules(__path__):
         for name in importlib.import_module(f"{__name__}.{module.name}").NAMES:
@@ -44,12 +48,12 @@ def load(name_or_path: str | Path = "digits", root: str | Path | None = None) ->
     if name in known:
         module = importlib.import_module(f"{__name__}.{known[name]}")
         images: Images = module.load(name, Path(root) if root else None)
-        return images
+        return replace(images, source=name, root=str(Path(root).resolve()) if root and module.NEEDS_ROOT else None)
     path = Path(name_or_path)
     if path.exists():
         idx = importlib.import_module(f"{__name__}.idx")
         folder: Images = idx.load_folder(path)
-        return folder
+        return replace(folder, source=str(path.resolve()))
     if os.sep in name:
         raise InputError(
             f"there is no folder {path}: --data takes a folder with IDX files, or one of {', '.join(sorted(known))}"

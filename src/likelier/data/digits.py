@@ -12,6 +12,7 @@ import torch
 from likelier.images import Images, Split
 
 NAMES = ("digits",)
+NEEDS_ROOT = False
 TEST = 599
 """A third. Figures are taken at N = min(half the training split, the test split): with 1,198 + 599 both are 599."""
 

@@ -64,6 +64,7 @@ PUBLISHED = {
     ),
 }
 NAMES = tuple(PUBLISHED)
+NEEDS_ROOT = True
 
 LARGEST = 1 << 33
 """Bytes that one file may claim: a lying header must not be believed with memory."""
