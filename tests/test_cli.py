@@ -102,12 +102,12 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 
 def test_train_sample_reconstruct_report(likelier: Likelier, runs: dict[str, Path], tmp_path: Path) -> None:
     assert likelier("sample", runs["vae"], "-n", "9", "--out", "nine.png").code == 0
-    assert Image.open(tmp_path / "nine.png").size == (3 * 56, 3 * 56)
+    assert Image.open(tmp_path / "nine.png").size == (3 * 63, 3 * 63)
     assert likelier("sample", runs["gan"], "-n", "1001", "--out", "many.npz").code == 0
     with np.load(tmp_path / "many.npz") as arrays:
         assert (arrays["images"].shape, arrays["images"].dtype) == ((1001, 1, 8, 8), np.uint8)
     assert likelier("reconstruct", runs["vae"], "-n", "5").code == 0
-    assert Image.open(tmp_path / "reconstructions.png").size == (5 * 56, 2 * 56)
+    assert Image.open(tmp_path / "reconstructions.png").size == (5 * 63, 2 * 63)
     assert likelier("report", runs["vae"], runs["gan"]).code == 0
     assert "<html" in (tmp_path / "report.html").read_text()
 

@@ -316,8 +316,8 @@ def output_file(name: str, endings: tuple[str, ...]) -> Path:
 
 def write_picture(path: Path, images: torch.Tensor, columns: int) -> None:
     """A grid as PNG, small images enlarged to be seen."""
-    width = images.shape[-1]
-    scale = max(1, min(round(56 / width), 8192 // (columns * width)))  # thousands of them still fit a viewer
+    width = images.shape[-1] + 1  # with the line beside it
+    scale = max(1, min(round(63 / width), 8192 // (columns * width)))  # thousands of them still fit a viewer
     write_atomically(path, grid(images, columns, scale))
 
 

@@ -11,6 +11,9 @@ from PIL import Image
 from likelier.report.reading import Array, Frame, Pixels
 
 
+GAP = 64
+
+
 @dataclass(frozen=True)
 class Bitmap:
     """A pixel image as the page shows it: enlarged to `width` × `height` by whole or half steps."""
@@ -42,11 +45,15 @@ def data_uri(content: bytes, kind: str) -> str:
 
 
 def tiled(images: Array, *, rows: int, columns: int) -> Pixels:
-    """The first rows × columns of images [n, c, h, w] as one picture; missing ones are black."""
-    c, h, w = images.shape[1:]
-    grid = np.zeros((rows * columns, c, h, w), np.uint8)
+    """The first rows × columns of images [n, c, h, w] as one picture; missing ones are black.
+
+    A grey line to the right of each and below it parts them, as in the pictures of a run.
+    """
+    grid = np.zeros((rows * columns, *images.shape[1:]), np.uint8)
     shown = images[: rows * columns]
     grid[: len(shown)] = shown
+    grid = np.pad(grid, ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=GAP)
+    c, h, w = grid.shape[1:]
     picture = grid.reshape(rows, columns, c, h, w).transpose(0, 3, 1, 4, 2).reshape(rows * h, columns * w, c)
     # A picture of neither 1 nor 3 channels has no colours that a screen knows: its first channel stands for it.
     return np.ascontiguousarray(picture if c == 3 else picture[..., 0])
