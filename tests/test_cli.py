@@ -147,7 +147,9 @@ def test_json_on_standard_output_is_nothing_but_json(likelier: Likelier, runs: d
 
 def test_a_comparison_ends_in_a_table_and_a_report(likelier: Likelier) -> None:
     outcome = likelier("compare", "vae", "gan", *SHORT, "--out", "both")
-    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.code == 0
+    assert "posterior collapse" in outcome.err, "a warning is no progress: it is told to the quiet, too"
+    assert "training" not in outcome.err
     for word in ("vae-seed0", "gan-seed0", "real (train)", "real (test)", "FD", "report.html"):
         assert word in outcome.out
     again = likelier("compare", "--resume", "both", "-q")
