@@ -140,6 +140,17 @@ def test_capabilities_are_what_they_say(name: str):
         assert bound.isfinite().all()
 
 
+def test_labels_are_used_or_refused(name: str):
+    family = made(name).eval()
+    draws = []
+    try:
+        draws = [family.sample(2, rng.generator(0, "x"), torch.full((2,), label)) for label in (0, 1)]
+    except likelier.InputError as error:
+        assert "labels" in str(error)
+    else:
+        assert not torch.equal(*draws), "labels that change nothing are to be refused"
+
+
 def test_settings_survive_json(name: str):
     cls = find(name)
     config = configure(cls, {})

@@ -181,6 +181,11 @@ def load(run: str | Path | Run, family: str | None = None) -> Family:
 
     Raises:
         InputError: no run, no or a damaged checkpoint, or a family that needs to be named.
+
+    >>> import likelier, tempfile, torch
+    >>> run = likelier.train("gan", "digits", images=256, out=tempfile.mkdtemp() + "/gan")
+    >>> likelier.load(run.path).sample(9, torch.Generator().manual_seed(0)).shape
+    torch.Size([9, 1, 8, 8])
     """
     run = run if isinstance(run, Run) else Run.open(run)
     state = run.state()

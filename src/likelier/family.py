@@ -106,6 +106,12 @@ class Family(nn.Module, ABC):
         """`n` images in [0, 1]; `labels` asks a conditional family for these classes."""
 
 
+def unconditional(labels: Tensor | None) -> None:
+    """Refuse labels: a family that would ignore them says so."""
+    if labels is not None:
+        raise InputError("labels are given to a family that was not trained on them: leave them out")
+
+
 @runtime_checkable
 class Decodes(Protocol):
     """A family whose images are decoded from latent codes with a tractable prior; a GAN does, too."""

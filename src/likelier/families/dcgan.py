@@ -24,7 +24,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from likelier.distributions import Normal, standard_normal
-from likelier.family import Family, Move, Player, Step
+from likelier.family import Family, Move, Player, Step, unconditional
 from likelier.images import Shape
 from likelier.losses import discriminator_loss, non_saturating_generator_loss
 from likelier.nn import Network, conv_down, conv_features, conv_up, dcgan_initialise
@@ -90,6 +90,7 @@ class DCGAN(Family):
 
     def score(self, x: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Float[Tensor, " b"]:
         """The logit of D(x)."""
+        unconditional(labels)
         return self.discriminator(x).squeeze(1)
 
     @torch.no_grad()
@@ -97,4 +98,5 @@ class DCGAN(Family):
         self, n: int, generator: torch.Generator, labels: Int64[Tensor, " n"] | None = None
     ) -> Float[Tensor, "n c h w"]:
         """G(z) for z from the prior."""
+        unconditional(labels)
         return self.decode(self.prior().sample(generator, n))

@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from likelier.distributions import Normal, standard_normal
-from likelier.family import Family, Move, Player, Step
+from likelier.family import Family, Move, Player, Step, unconditional
 from likelier.images import Shape
 from likelier.losses import discriminator_loss, non_saturating_generator_loss
 from likelier.nn import image_to_vector, vector_to_image
@@ -84,6 +84,7 @@ class GAN(Family):
 
     def score(self, x: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Float[Tensor, " b"]:
         """The logit of D(x)."""
+        unconditional(labels)
         return self.discriminator(x).squeeze(1)
 
     @torch.no_grad()
@@ -91,4 +92,5 @@ class GAN(Family):
         self, n: int, generator: torch.Generator, labels: Int64[Tensor, " n"] | None = None
     ) -> Float[Tensor, "n c h w"]:
         """G(z) for z from the prior."""
+        unconditional(labels)
         return self.decode(self.prior().sample(generator, n))

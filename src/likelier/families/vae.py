@@ -30,7 +30,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from likelier.distributions import Normal, standard_normal
-from likelier.family import Family, Move, Player, Step
+from likelier.family import Family, Move, Player, Step, unconditional
 from likelier.images import Shape
 from likelier.losses import bernoulli_nll, gaussian_nll, kl_to_standard_normal
 from likelier.nn import image_to_vector, vector_to_image
@@ -124,6 +124,7 @@ class VAE(Family):
         self, n: int, generator: torch.Generator, labels: Int64[Tensor, " n"] | None = None
     ) -> Float[Tensor, "n c h w"]:
         """Means of p(x|z) for z from the prior, without pixel noise."""
+        unconditional(labels)
         return self.decode(self.prior().sample(generator, n))
 
     @torch.no_grad()

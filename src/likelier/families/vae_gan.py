@@ -30,7 +30,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from likelier.distributions import Normal, standard_normal
-from likelier.family import Family, Move, Player, Step
+from likelier.family import Family, Move, Player, Step, unconditional
 from likelier.images import Shape
 from likelier.losses import kl_to_standard_normal
 from likelier.nn import Network, conv_down, conv_features, conv_up
@@ -117,6 +117,7 @@ class VAEGAN(Family):
 
     def score(self, x: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Float[Tensor, " b"]:
         """The logit of Dis(x)."""
+        unconditional(labels)
         return self.dis_head(self.dis_l(x)).squeeze(1)
 
     @torch.no_grad()
@@ -124,4 +125,5 @@ class VAEGAN(Family):
         self, n: int, generator: torch.Generator, labels: Int64[Tensor, " n"] | None = None
     ) -> Float[Tensor, "n c h w"]:
         """Dec(z) for z from the prior."""
+        unconditional(labels)
         return self.decode(self.prior().sample(generator, n))
