@@ -9,7 +9,6 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-
 GAP = 64
 """The grey of the line, one pixel wide, to the right of each image and below it: 8×8 digits fill their square."""
 

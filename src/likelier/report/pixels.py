@@ -10,7 +10,6 @@ from PIL import Image
 
 from likelier.report.reading import Array, Frame, Pixels
 
-
 GAP = 64
 
 
