@@ -16,7 +16,8 @@ def test_four_families_side_by_side(tmp_path: Path):
     assert [run.path.name for run in comparison.runs] == [
         f"{family}-seed{seed}" for seed in (0, 1) for family in ("vae", "gan", "dcgan", "vae_gan")
     ]
-    assert len({run.done["images"] for run in comparison.runs}) == 1, "equal budgets"
+    assert {run.config["images"] for run in comparison.runs} == {400}, "equal budgets"
+    assert all(400 <= run.done["images"] < 400 + run.config["settings"]["batch"] for run in comparison.runs)
     assert all(result is not None for result in comparison.results)
     names = {tuple(m["name"] for m in result["measures"]) for result in comparison.results}
     assert len(names) == 1, "one set of conditions for all"

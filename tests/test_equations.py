@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from likelier.distributions import Normal
 from likelier.family import Family, build, configure, find
 from likelier.loop import gradients
 
@@ -188,3 +189,35 @@ def test_vae_gan_plays_algorithm_1_of_larsen():
     assert_same(found["encoder"], written_out(l_prior + l_llike, list(hybrid.encoder.parameters())))
     assert_same(found["decoder"], written_out(gamma * l_llike - l_gan, list(hybrid.decoder.parameters())))
     assert_same(found["discriminator"], written_out(l_gan, dis_parameters))
+
+
+def known_posterior() -> tuple[Family, Tensor, Tensor]:
+    """A VAE whose x does not depend on z, with an encoder that is wrong in a known way; log p(x), and KL(q ‖ p)."""
+    vae = double("vae", latent=2)
+    for p in (*vae.encoder.parameters(), *vae.decoder.parameters()):
+        torch.nn.init.zeros_(p)
+    mu, log_var = torch.tensor([0.7, -0.4]), torch.tensor([-0.5, 0.3])
+    vae.encoder[-1].bias.data.copy_(torch.cat([mu, log_var]))
+    q = torch.distributions.Normal(mu.double(), (0.5 * log_var).exp().double())
+    kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum()
+    return vae, torch.distributions.Normal(0.5, math.sqrt(0.5)).log_prob(images()).flatten(1).sum(1), kl
+
+
+def test_the_bound_with_one_sample_is_the_elbo():
+    vae, log_p, kl = known_posterior()
+    generator = torch.Generator().manual_seed(0)
+    bound = torch.stack([vae.log_prob_bound(images(), 1, generator) for _ in range(4_000)]).mean(0)
+    torch.testing.assert_close(bound, log_p - kl, rtol=0, atol=0.06)  # a tenth of the KL; about four standard errors
+    assert kl > 0.3
+
+
+def test_the_bound_with_many_samples_is_the_likelihood():
+    vae, log_p, _ = known_posterior()
+    bound = vae.log_prob_bound(images(), 5_000, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(bound, log_p, rtol=0, atol=0.1)
+
+
+def test_the_density_of_a_normal_is_that_of_torch():
+    mu, log_var, z = noise(3, 4)
+    wanted = torch.distributions.Normal(mu, (0.5 * log_var).exp()).log_prob(z).sum(1)
+    torch.testing.assert_close(Normal(mu, log_var).log_prob(z), wanted)

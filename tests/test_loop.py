@@ -34,7 +34,9 @@ def test_every_image_comes_once_an_epoch_across_the_seams():
 def test_a_batch_may_be_larger_than_the_set():
     images, labels = Batches(few(), seed=0, device="cpu").draw(25)
     assert images.shape == (25, 1, 8, 8)
-    assert torch.bincount(labels).tolist() == [10, 8, 7] or len(labels) == 25
+    counts = torch.bincount(labels)  # classes of 4, 3 and 3 images: twice all of them, then five more
+    assert (counts >= torch.tensor([8, 6, 6])).all()
+    assert counts.sum() == 25
 
 
 def test_any_position_can_be_returned_to():

@@ -14,7 +14,7 @@ import pytest
 from likelier.errors import InputError
 from likelier.experiment import load, resume, train
 from likelier.family import names
-from likelier.run import Run
+from likelier.run import Run, State
 
 THREADS = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -117,3 +117,48 @@ def test_a_log_shorter_than_its_checkpoint_is_refused(tmp_path: Path):
     (run.path / "metrics.jsonl").write_text("")
     with pytest.raises(InputError, match="it was changed since the checkpoint"):
         resume(run)
+
+
+def test_a_run_stopped_before_its_second_checkpoint_is_bit_identical(tmp_path: Path):
+    """The checkpoint at 0 images is there then, and the first look must not be logged twice."""
+    whole = train("vae", images=4_096, out=tmp_path / "whole")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="cut"):
+        train("vae", images=4_096, out=tmp_path / "cut", checkpoint_seconds=1e9, on_progress=interrupt)
+    resume(tmp_path / "cut")
+    assert contents(tmp_path / "cut") == contents(whole.path)
+
+
+def test_a_checkpoint_from_a_stranger_cannot_touch_other_files(tmp_path: Path):
+    run = train("vae", images=256, out=tmp_path / "run")
+    (run.path / "done").unlink()
+    thesis = tmp_path / "thesis.tex"
+    thesis.write_text("years of work")
+    state = run.state()
+    forged = State(state.tensors, {**state.scalars, "log_lengths": {str(thesis): 0, "metrics.jsonl": 0}})
+    (run.path / "state.safetensors").write_bytes(forged.to_bytes())
+    with pytest.raises(InputError, match="does not belong to its checkpoint"):
+        resume(run)
+    assert thesis.read_text() == "years of work"
+
+
+def test_two_processes_do_not_write_one_run(tmp_path: Path):
+    run = train("vae", images=256, out=tmp_path / "run")
+    (run.path / "done").unlink()
+    with run.writing(), pytest.raises(InputError, match="by another process"):
+        resume(run)
+    resume(run)  # a lock that nobody holds is not in the way
+    assert run.done
+
+
+def test_what_was_measured_of_an_earlier_state_is_forgotten(tmp_path: Path):
+    run = train("vae", images=256, out=tmp_path / "run")
+    (run.path / "done").unlink()
+    (run.path / "measures.json").write_text("{}")
+    (run.path / "samples" / ".0000000000.png.half").write_bytes(b"cut")
+    resume(run)
+    assert not (run.path / "measures.json").exists()
+    assert not list(run.path.glob("samples/.*"))

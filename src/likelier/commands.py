@@ -1,6 +1,7 @@
 """What each command of the command line does, given its options."""
 
 import json
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ import torch
 
 from likelier import data as sources
 from likelier import rng
-from likelier.comparison import FAMILIES, Comparison, resume_comparison, settings_by_family
+from likelier.comparison import FAMILIES, Comparison, prepared, resume_comparison, settings_by_family
 from likelier.comparison import compare as compare_families
 from likelier.describe import family_in_words, first_line
 from likelier.errors import InputError
@@ -19,7 +20,6 @@ from likelier.experiment import images_of, load
 from likelier.experiment import resume as resume_run
 from likelier.experiment import train as train_family
 from likelier.family import Decodes, Encodes, Family, find, names
-from likelier.features import extractor
 from likelier.files import write_atomically
 from likelier.images import Images, as_float, as_uint8
 from likelier.measuring import CHUNK, Reference, value_of, write_arrays
@@ -206,8 +206,7 @@ def measure(given: Given) -> None:
             digest = run.environment["data_digest"]
             if digest not in references:
                 images = images_of(run, data_root=given.get("data_root"))
-                audience.stage(f"training the extractor of {images.name}, or taking it from the cache")
-                references[digest] = Reference(images, extractor(images))
+                references[digest] = Reference(images, prepared(images, audience))
             audience.stage(f"measuring {run.path.name}")
             results[path] = measure_run(run, family=given.get("family"), reference=references[digest])
     if given.get("json"):
@@ -335,7 +334,7 @@ def report(given: Given) -> None:
     runs = [Run.open(path) for path in given["runs"]]
     families = dict.fromkeys(run.config["family"] for run in runs)
     title = f"{', '.join(families)} on {Path(runs[0].config['data']).name}"
-    command = " ".join(["likelier report", *given["runs"]])
+    command = shlex.join(["likelier", "report", *given["runs"], "--out", given.get("out", "report.html")])
     write_report([run.path for run in runs], out, title=title, command=command)
     tell_file(out, given)
 

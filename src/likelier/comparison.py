@@ -4,22 +4,41 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import pydantic
+from typing_extensions import TypedDict
 
 from likelier import data as sources
 from likelier.errors import InputError, unknown
-from likelier.experiment import CHECKPOINT_SECONDS, Budget, resume, train
+from likelier.experiment import CHECKPOINT_SECONDS, Budget, resume, train, whole
 from likelier.family import build, configure, find, names
-from likelier.features import check_usable, extractor
-from likelier.files import read_json, write_json
+from likelier.features import Extractor, check_usable, extractor
+from likelier.files import read_json
 from likelier.images import Images
 from likelier.loop import resolve_device
 from likelier.measuring import Reference, measure
 from likelier.report import write_report
 from likelier.run import Run, make_folder
 
-FORMAT = 1
-PLAN = {"families", "data", "data_root", "epochs", "images", "minutes", "seeds", "device", "settings"}
+FORMAT: Literal[1] = 1
+
+
+class Plan(TypedDict):
+    """What `compare.json` holds."""
+
+    format: Literal[1]
+    families: list[str]
+    data: str
+    data_root: str | None
+    epochs: float | None
+    images: int | None
+    minutes: float | None
+    seeds: list[int]
+    device: str
+    settings: dict[str, dict[str, Any]]
+
+
 FAMILIES = ("vae", "gan", "dcgan", "vae_gan")
 
 
@@ -106,7 +125,8 @@ def compare(
     """
     by_family = settings_by_family(families, settings or {})
     configs = {name: configure(find(name), own) for name, own in by_family.items()}
-    if seeds < 1:
+    first, count, images = whole("seed", seed) or 0, whole("seeds", seeds) or 0, whole("images", images)
+    if count < 1:
         raise InputError(f"seeds = {seeds}: wanted at least 1")
     Budget(epochs, images, minutes)
     resolve_device(device)
@@ -115,8 +135,7 @@ def compare(
     for name, config in configs.items():
         build(find(name), config, image_set, seed)  # what cannot be built is refused before anything is written
     path = Path(out) if out is not None else Path("runs") / f"compare-{image_set.name}"
-    make_folder(path)
-    plan = {
+    plan: Plan = {
         "format": FORMAT,
         "families": list(by_family),
         "data": image_set.source or image_set.name,
@@ -124,11 +143,11 @@ def compare(
         "epochs": epochs,
         "images": images,
         "minutes": minutes,
-        "seeds": list(range(seed, seed + seeds)),
+        "seeds": list(range(first, first + count)),
         "device": device,
         "settings": by_family,
     }
-    write_json(path / "compare.json", plan)
+    make_folder(path, {"compare.json": plan})
     return carry_out(path, plan, image_set, audience or Silence())
 
 
@@ -151,9 +170,7 @@ def resume_comparison(
         raise InputError(
             f"{path} has no compare.json: wanted the folder of a comparison, as `likelier compare --out` makes it"
         )
-    plan = read_json(path / "compare.json")
-    if not isinstance(plan, dict) or plan.get("format") != FORMAT or not plan.keys() >= PLAN:
-        raise InputError(f"{path / 'compare.json'} is no plan of format {FORMAT}: start the comparison anew")
+    plan = read_plan(path / "compare.json")
     for name in plan["families"]:
         if name not in [*names(), *families]:
             raise InputError(f"{path} names the code {name}: name it too, if you trust it, as a FAMILY beside --resume")
@@ -161,7 +178,19 @@ def resume_comparison(
     return carry_out(path, plan, image_set, audience or Silence())
 
 
-def carry_out(path: Path, plan: Mapping[str, Any], images: Images, audience: Audience) -> Comparison:
+def read_plan(path: Path) -> Plan:
+    """The plan of a comparison, checked: it may come from somebody else."""
+    try:
+        plan = pydantic.TypeAdapter(Plan).validate_python(read_json(path))
+    except pydantic.ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise InputError(f"{path} is no plan of format {FORMAT} ({where or 'all of it'}): start anew") from None
+    if not plan["families"] or not plan["seeds"] or set(plan["families"]) != plan["settings"].keys():
+        raise InputError(f"{path} names no families or seeds, or no settings for them: start the comparison anew")
+    return plan
+
+
+def carry_out(path: Path, plan: Plan, images: Images, audience: Audience) -> Comparison:
     """Whatever of the plan is not done yet, then the report."""
     try:
         return complete(path, plan, images, audience)
@@ -169,7 +198,7 @@ def carry_out(path: Path, plan: Mapping[str, Any], images: Images, audience: Aud
         raise KeyboardInterrupt(path) from None
 
 
-def complete(path: Path, plan: Mapping[str, Any], images: Images, audience: Audience) -> Comparison:
+def complete(path: Path, plan: Plan, images: Images, audience: Audience) -> Comparison:
     """Train, measure, report."""
     wanted = [(family, seed) for seed in plan["seeds"] for family in plan["families"]]
     runs = [
@@ -181,8 +210,7 @@ def complete(path: Path, plan: Mapping[str, Any], images: Images, audience: Audi
     for (family, _), run in zip(wanted, runs, strict=True):
         if not (run.path / "measures.json").exists():
             if reference is None:
-                audience.stage(f"training the extractor of {images.name}, or taking it from the cache")
-                reference = Reference(images, extractor(images))
+                reference = Reference(images, prepared(images, audience))
             audience.stage(f"measuring {run.path.name}")
             results.append(measured(run, family, reference, audience))
         else:
@@ -194,9 +222,15 @@ def complete(path: Path, plan: Mapping[str, Any], images: Images, audience: Audi
     return comparison
 
 
+def prepared(images: Images, audience: Audience) -> Extractor:
+    """The extractor; where it is not in the cache yet, its training is shown as any other."""
+    audience.training(f"the extractor of {images.name}", 1, 1)
+    return extractor(images, progress=lambda done, total: audience.progress(done, total, {}))
+
+
 def trained(
     path: Path,
-    plan: Mapping[str, Any],
+    plan: Plan,
     images: Images,
     family: str,
     seed: int,
@@ -268,12 +302,13 @@ def settings_by_family(families: Sequence[str], settings: Mapping[str, Any]) -> 
     return found
 
 
-def command_of(plan: Mapping[str, Any]) -> str:
+def command_of(plan: Plan) -> str:
     """The command line that does it again."""
     words = ["likelier", "compare", *plan["families"], "--data", plan["data"]]
     words += ["--data-root", "DATA"] if plan["data_root"] else []
-    budget = {key: plan[key] for key in ("epochs", "images", "minutes") if plan[key] is not None}
-    words += [w for key, value in budget.items() for w in (f"--{key}", str(value).removesuffix(".0"))]
+    budget = {"epochs": plan["epochs"], "images": plan["images"], "minutes": plan["minutes"]}
+    given = {key: value for key, value in budget.items() if value is not None}
+    words += [w for key, value in given.items() for w in (f"--{key}", str(value).removesuffix(".0"))]
     first, n = plan["seeds"][0], len(plan["seeds"])
     words += ["--seed", str(first)] if first else []
     words += ["--seeds", str(n)] if n > 1 else []

@@ -1,7 +1,9 @@
 """One experiment, from what is asked to a run directory: `train`, `resume`, `load`."""
 
+import operator
 import platform
 import subprocess
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -58,6 +60,14 @@ class Budget:
         return max(1, round(seconds * images_per_second(game, min(3.0, 0.1 * seconds))))
 
 
+def whole(name: str, value: Any) -> int | None:
+    """A whole number as Python's own int, whatever kind of integer it came as; None stays."""
+    try:
+        return None if value is None else operator.index(value)
+    except TypeError:
+        raise InputError(f"{name} = {value!r}: wanted a whole number") from None
+
+
 def train(
     family: str = "vae",
     data: str | Path | Images = "digits",
@@ -99,7 +109,10 @@ def train(
     """
     cls = find(family)
     config = configure(cls, settings or {})
-    budget = Budget(epochs, images, minutes)
+    budget = Budget(epochs, whole("images", images), minutes)
+    seed = whole("seed", seed) or 0
+    if not 0 <= checkpoint_seconds < float("inf"):
+        raise InputError(f"checkpoint_seconds = {checkpoint_seconds}: wanted a number of at least 0")
     chosen = resolve_device(device)
     image_set = data if isinstance(data, Images) else sources.load(data, data_root)
     path = Path(out) if out is not None else Path("runs") / f"{image_set.name}-{family}-seed{seed}"
@@ -107,16 +120,18 @@ def train(
         raise InputError(f"{path} is there already: choose another --out, or go on with --resume {path}")
     model = build(cls, config, image_set, seed)  # what cannot be built is refused before anything is written
     rehearsal = Game(model, image_set, seed, 1, chosen) if minutes is not None else None
+    total = budget.in_images(image_set, rehearsal)
+    del model, rehearsal  # before the run asks for the same memory
     resolved = {
         "family": family,
         "data": image_set.source or image_set.name,
         "data_root": image_set.root,
         "shape": list(image_set.shape),
         "seed": seed,
-        "images": budget.in_images(image_set, rehearsal),
+        "images": total,
         "epochs": epochs,
         "minutes": minutes,
-        "checkpoint_seconds": checkpoint_seconds,
+        "checkpoint_seconds": float(checkpoint_seconds),
         "settings": settings_of(config),
     }
     run = Run.create(path, resolved, environment(chosen, image_set))
@@ -149,13 +164,31 @@ def resume(
     if run.done is None:
         recorded = run.environment
         image_set = images_of(run, data, data_root)
-        torch.set_num_threads(recorded["threads"])
+        warn_of_drift(run)
+        torch.set_num_threads(max(1, recorded["threads"]))
         go_on(run, image_set, resolve_device(recorded["device"]), on_progress, family)
     return run
 
 
+def warn_of_drift(run: Run) -> None:
+    """Say where exactness is lost: it holds for the same versions on the same kind of machine only."""
+    then = run.environment
+    changed = [f"{name} {then.get(name)}" for name in ("torch", "numpy") if then.get(name) != version(name)]
+    if then["device"] == "cpu" and then.get("device_name") != processor():
+        changed.append(f"a {then.get('device_name')}")
+    if changed:
+        warnings.warn(f"{run.path} was begun with {', '.join(changed)}: it goes on, but not bit for bit", stacklevel=3)
+
+
 def go_on(run: Run, images: Images, device: torch.device, on_progress: OnProgress, family: str | None = None) -> None:
     """Play the run's game to its end, from its checkpoint if it has one."""
+    with run.writing():
+        run.forget_measures()
+        play_on(run, images, device, on_progress, family)
+
+
+def play_on(run: Run, images: Images, device: torch.device, on_progress: OnProgress, family: str | None) -> None:
+    """The same, while nobody else writes."""
     config = run.config
     model = family_of(run, images.shape, family)
     game = Game(model, images, config["seed"], config["images"], device)
@@ -247,11 +280,11 @@ def processor() -> str:
 
 
 def commit() -> str | None:
-    """The commit of likelier's own checkout, or None when it is installed from a wheel."""
+    """The commit of likelier's own checkout, "-dirty" if it was changed since; None when installed from a wheel."""
     checkout = Path(__file__).parents[2]
     if not (checkout / ".git").exists():
         return None
-    command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
+    command = ["git", "-C", str(checkout), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
     except (OSError, subprocess.SubprocessError):

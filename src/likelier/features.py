@@ -7,7 +7,8 @@ cache, and its name holds the hash of its weights; whoever compares two figures 
 The recipe `cnn-v1`: three 3×3 convolutions (16, 32, 64 channels, the last two of stride 2), 64 features, the
 classes, all with LeakyReLU, since a ReLU leaves features that are 0 on every image; Adam, one cycle, 120,000 images in
 batches of 128, each batch shifted by up to one pixel and never flipped (a flipped digit is another shape).
-One thread trains it: sums then come in one order, and the hash is the same on two cores and on sixty-four.
+One thread trains it: sums then come in one order, however many cores there are; another instruction set or build of
+torch may still round otherwise, which is why the hash is in the name.
 """
 
 import hashlib
@@ -31,19 +32,22 @@ from likelier import rng
 from likelier.errors import InputError
 from likelier.files import write_atomically
 from likelier.images import Batches, Images, Shape, Split, as_float
+from likelier.nn import seeded_weights
 
 RECIPE = "cnn-v1"
 """Changes with anything below that changes the weights."""
 BUDGET, BATCH, PEAK_RATE = 120_000, 128, 5e-3
 DIMENSION = 64
+LEAST = 6
+"""Images: the balls of precision and recall reach to the fifth neighbour."""
 CHUNK = 1000
 """Images that are looked at together."""
 
 State = dict[str, Tensor]
 
 
-class Network(nn.Module):
-    """The classifier: images in [0, 1] to features, and features to the logits of the classes."""
+class Classifier(nn.Module):
+    """Images in [0, 1] to features, and features to the logits of the classes."""
 
     def __init__(self, shape: Shape, classes: int) -> None:
         super().__init__()
@@ -78,7 +82,7 @@ class Extractor:
     torch.Size([599, 64])
     """
 
-    def __init__(self, data: str, shape: Shape, network: Network, accuracy: float) -> None:
+    def __init__(self, data: str, shape: Shape, network: Classifier, accuracy: float) -> None:
         self.shape = shape
         self.network = network.eval().requires_grad_(False)
         self.accuracy = accuracy
@@ -114,14 +118,14 @@ class Extractor:
 
 
 def extractor(
-    images: Images, cache: Path | None = None, progress: Callable[[float], None] | None = None, seed: int = 0
+    images: Images, cache: Path | None = None, progress: Callable[[int, int], None] | None = None, seed: int = 0
 ) -> Extractor:
     """The extractor of an image set, out of the cache or, if it is not there or not whole, trained.
 
     Args:
         images: the image set, with two classes or more and sides of 8 pixels or more.
         cache: the folder of the cache; otherwise $LIKELIER_CACHE, $XDG_CACHE_HOME/likelier or ~/.cache/likelier.
-        progress: called during training with the fraction that is done.
+        progress: called during training with the images seen and the images in all.
         seed: of the initial weights and the order of the images. Figures are quoted for seed 0; a verdict is
             checked on others too.
 
@@ -150,6 +154,11 @@ def check_usable(images: Images) -> None:
             f"{images.name} has {len(images.classes)} classes and images of {images.shape[1]}×{images.shape[2]}: "
             "an extractor of features wants two classes and sides of 8 pixels, at least"
         )
+    if min(len(images.train) // 2, len(images.test)) < LEAST:
+        raise InputError(
+            f"{images.name} has {len(images.train)} + {len(images.test)} images: measures want {LEAST} in half the "
+            "training split and in the test split, at least"
+        )
 
 
 def cache_folder() -> Path:
@@ -159,7 +168,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "likelier"
 
 
-def train(images: Images, seed: int, progress: Callable[[float], None] | None = None) -> Extractor:
+def train(images: Images, seed: int, progress: Callable[[int, int], None] | None = None) -> Extractor:
     """Train an extractor by the recipe; the global generators are left as they were."""
     network = initialised(images, seed)
     optimiser = torch.optim.Adam(network.parameters(), lr=PEAK_RATE)
@@ -176,7 +185,7 @@ def train(images: Images, seed: int, progress: Callable[[float], None] | None = 
             optimiser.step()
             schedule.step()
             if progress is not None:
-                progress((step + 1) / steps)
+                progress(BATCH * (step + 1), BATCH * steps)
     return Extractor(images.name, images.shape, network, accuracy(network, images.test))
 
 
@@ -191,11 +200,10 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def initialised(images: Images, seed: int) -> Network:
-    """A network with the initial weights that `seed` fixes. Modules draw these from the global generator alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(rng.derived_seed(seed, "extractor", "weights"))
-        return Network(images.shape, len(images.classes))
+def initialised(images: Images, seed: int) -> Classifier:
+    """A classifier with the initial weights that `seed` fixes."""
+    with seeded_weights(rng.derived_seed(seed, "extractor", "weights")):
+        return Classifier(images.shape, len(images.classes))
 
 
 def shifted(x: Float[Tensor, "n c h w"], generator: torch.Generator) -> Float[Tensor, "n c h w"]:
@@ -205,7 +213,7 @@ def shifted(x: Float[Tensor, "n c h w"], generator: torch.Generator) -> Float[Te
     return F.pad(x, (1, 1, 1, 1), mode="replicate")[..., down : down + h, right : right + w]
 
 
-def accuracy(network: Network, split: Split) -> float:
+def accuracy(network: Classifier, split: Split) -> float:
     """The share of images whose class the network tells."""
     with torch.no_grad():
         told = torch.cat([network(as_float(x)).argmax(dim=1) for x in torch.split(split.images, CHUNK)])

@@ -248,24 +248,27 @@ def play(game: Game, run: Run, evaluate: Evaluate, on_progress: OnProgress, chec
     timing = run.timing()
     clock = Clock(timing[-1]["seconds"] if timing else 0.0)
     if game.seen == 0:
+        run.save(game.state())  # first: its log is empty, so that a resume from it looks again
         look(game, run, evaluate)
-        run.save(game.state())
     window: list[dict[str, Tensor]] = []
     saved = time.monotonic()
     clock.start()
     while game.seen < game.budget:
         before = game.seen
         window.append(game.turn())
+        if game.seen == before:
+            raise InputError(
+                "a turn of this family drew no images, so its budget would never be spent: see Step.images"
+            )
         window_ends = game.turns % window_length == 0 or game.seen >= game.budget
         if window_ends:
-            record = mean_of(window)
-            norms = {name: value.item() for name, value in game.gradient_norms().items()}
+            record = mean_of([*window, game.gradient_norms()])
             clock.stop()
             window.clear()
-            run.log({"images": game.seen, "turns": game.turns, **record, **norms})
+            run.log({"images": game.seen, "turns": game.turns, **record})
             run.log_timing({"images": game.seen, "seconds": round(clock.seconds, 3)})
             on_progress(game.seen, game.budget, record)
-            if broken := not_finite({**record, **norms}):
+            if broken := not_finite(record):
                 finish(run, game, clock, "diverged", f"{', '.join(broken)} not finite after {game.seen} images")
                 return
         if any(before < point <= game.seen for point in points):
@@ -301,7 +304,7 @@ def images_per_second(game: Game, seconds: float) -> float:
         game.turn()
     before, start = game.seen, time.perf_counter()
     while time.perf_counter() - start < seconds:
-        mean_of([game.turn()])  # waits for the device
+        mean_of([game.turn() for _ in range(10)])  # waits for the device, as the end of a window does
     return (game.seen - before) / (time.perf_counter() - start)
 
 

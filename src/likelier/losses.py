@@ -49,11 +49,6 @@ def discriminator_loss(real: Batch, fake: Batch) -> Float[Tensor, ""]:
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
-def minimax_generator_loss(fake: Batch) -> Float[Tensor, ""]:
-    """E log(1 − D(G(z))): the generator's side of eq. 1, which is flat where the discriminator wins; batch mean."""
-    return -F.softplus(fake).mean()
-
-
 def non_saturating_generator_loss(fake: Batch) -> Float[Tensor, ""]:
     """−E log D(G(z)): what section 3 of Goodfellow et al. 2014 trains with instead; batch mean."""
     return F.softplus(-fake).mean()

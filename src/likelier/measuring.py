@@ -26,7 +26,7 @@ from likelier.features import Extractor, extractor
 from likelier.files import write_atomically, write_json
 from likelier.images import Images, Split, as_float, as_uint8
 from likelier.run import Run
-from likelier.watch import posterior_collapse, reconstruct
+from likelier.watch import has_standard_prior, posterior_collapse, reconstruct
 
 FORMAT = 1
 MOST = 10_000
@@ -84,7 +84,7 @@ class Reference:
         """Features and predicted classes."""
         return Features(*self.extractor.features_and_classes(images))
 
-    def against(self, other: Features) -> dict[str, float]:
+    def against(self, other: Features) -> dict[str, float | None]:
         """Every feature-space measure of `other` against the reference subset of the training split, by key."""
         overlap = metrics.precision_recall_density_coverage(self.train.vectors, other.vectors)
         counts = other.counts(len(self.images.classes))
@@ -92,7 +92,7 @@ class Reference:
             "frechet_distance": metrics.frechet_distance(self.train.vectors, other.vectors),
             "kernel_distance": metrics.kernel_distance(self.train.vectors, other.vectors),
             **overlap._asdict(),
-            "class_histogram_kl": metrics.class_histogram_kl(counts, self.train.counts(len(self.images.classes))),
+            "class_histogram_kl": histogram_kl(counts, self.train.counts(len(self.images.classes))),
             "missing_classes": float(metrics.missing_classes(counts)),
         }
 
@@ -107,6 +107,12 @@ class Reference:
             "quantisation": "u8",
             "sample_seed": 0,
         }
+
+
+def histogram_kl(fake: Int64[Tensor, " k"], real: Int64[Tensor, " k"]) -> float | None:
+    """KL(fake ‖ real) over the classes that the data have; None where the fakes have others, as it is infinite then."""
+    known = real > 0
+    return None if bool(fake[~known].any()) else metrics.class_histogram_kl(fake[known], real[known])
 
 
 SAMPLE_MEASURES = {  # key: (short name, label, unit, better)
@@ -186,7 +192,7 @@ def measure(
     ['Fréchet distance', 'kernel distance', 'precision', 'recall']
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    images = images_of(run, data, data_root) if reference is None else reference.images
+    images = images_of(run, data or (None if reference is None else reference.images), data_root)
     model = load(run, family)
     if reference is None:
         on_stage("extractor")
@@ -221,47 +227,48 @@ def sample_measures(evidence: Evidence) -> list[Measure]:
             None if values is None else values[key],
             unit,
             better,
-            {name: floor[key] for name, floor in reference.floors.items()},
-            None if values is not None else "its samples are not finite",
+            {name: value for name, floor in reference.floors.items() if (value := floor[key]) is not None},
+            why_no_value(values, key),
         )
         for key, (short, label, unit, better) in SAMPLE_MEASURES.items()
     ]
 
 
+def why_no_value(values: Mapping[str, float | None] | None, key: str) -> str | None:
+    """Why a measure of samples has no value, or None if it has one."""
+    if values is None:
+        return "its samples are not finite"
+    return None if values[key] is not None else "it has samples of a class that the real images have none of"
+
+
 def latent_measures(evidence: Evidence) -> list[Measure]:
     """Reconstruction, the bound, and what the codes hold; each says why where it does not apply."""
     family, test = evidence.family, evidence.images.test
-    n = len(test)
     encodes = isinstance(family, Encodes) and isinstance(family, Decodes)
-    no_code = None if encodes else "it has no encoder"
     scalars = encoding_measures(evidence) if encodes else {}
     floors = baselines(evidence) if encodes else {}
-
-    def of_codes(key: str, label: str, unit: str = "", better: str = "", name: str | None = None) -> Measure:
-        floor = {who: values[key] for who, values in floors.items() if key in values} or None
-        return Measure(
-            key,
-            name or f"{key}_test_n{len(evidence.probe_test)}",
-            label,
-            scalars.get(key),
-            unit,
-            better,
-            floor,
-            no_code,
-        )
-
     bound = mean_bound(family, test) if isinstance(family, Bounds) else None
+    tested, probed = len(test), len(evidence.probe_test)
+    drawn = min(SCATTERED, probed)
+
+    def of_codes(key: str, label: str, n: int, unit: str = "", better: str = "") -> Measure:
+        floor = {who: values[key] for who, values in floors.items() if key in values} or None
+        why_not = None if key in scalars else "it has no encoder"
+        if encodes and key == "kl" and why_not:
+            why_not = "its codes or its prior are not normal"
+        return Measure(key, f"{key}_test_n{n}", label, scalars.get(key), unit, better, floor, why_not)
+
     return [
-        of_codes("reconstruction_mse", "reconstruction MSE", "per pixel", "lower", f"mse_test_n{n}"),
+        of_codes("reconstruction_mse", "reconstruction MSE", tested, "per pixel", "lower"),
         Measure(
-            "elbo", f"elbo_test_n{n}", "ELBO", bound, "nats/image", "higher",
+            "elbo", f"elbo_test_n{tested}", "ELBO", bound, "nats/image", "higher",
             why_not=None if bound is not None else "it has no bound on the likelihood",
         ),
-        of_codes("linear_probe", "linear probe", "accuracy", "higher"),
-        of_codes("silhouette", "silhouette of classes", "", "higher"),
-        of_codes("silhouette_pca", "silhouette in the PCA plane", "", "higher"),
-        of_codes("active_units", "active units"),
-        of_codes("kl", "KL(q(z|x) ‖ p(z))", "nats/image"),
+        of_codes("linear_probe", "linear probe", probed, "accuracy", "higher"),
+        of_codes("silhouette", "silhouette of classes", drawn, better="higher"),
+        of_codes("silhouette_pca", "silhouette in the PCA plane", drawn, better="higher"),
+        of_codes("active_units", "active units", tested),
+        of_codes("kl", "KL(q(z|x) ‖ p(z))", tested, "nats/image"),
     ]  # fmt: skip
 
 
@@ -302,8 +309,10 @@ def codes_of(family: Family, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, 
 
 
 def mean_kl(family: Family, images: UInt8[Tensor, "n c h w"]) -> float | None:
-    """KL(q(z|x) ‖ N(0, I)) in nats, averaged over the images; None for codes that are not Gaussian."""
+    """KL(q(z|x) ‖ p(z)) in nats, averaged over the images; None for codes or a prior that are not (standard) normal."""
     assert isinstance(family, Encodes)
+    if not has_standard_prior(family):
+        return None
     posteriors = [family.encode(as_float(x)) for x in torch.split(images, CHUNK)]
     gaussian = [q for q in posteriors if isinstance(q, Normal)]
     if len(gaussian) < len(posteriors):
@@ -359,7 +368,7 @@ def arrays_of(evidence: Evidence) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
     }
     if evidence.features is not None:
         arrays["class_counts_fake"] = evidence.features.counts(classes).numpy()
-    if isinstance(family, Decodes):
+    if isinstance(family, Decodes) and has_standard_prior(family):
         latent = family.prior().mean.shape[-1]
         arrays["shared_noise_samples"] = as_uint8(family.decode(shared_noise(SHOWN, latent))).numpy()
     if isinstance(family, Encodes):

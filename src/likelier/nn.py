@@ -70,7 +70,7 @@ def quarter(side: int) -> int:
     return -(-side // 4)
 
 
-def conv_down(shape: Shape, width: int, normalise: bool = True) -> Network:
+def conv_down(shape: Shape, width: int) -> Network:
     """The trunk of a DCGAN discriminator for small images: two strided convolutions, [b, c, h, w] → [b, features].
 
     Batch normalisation on the second only: "not applying batchnorm to the generator output layer and the
@@ -82,8 +82,8 @@ def conv_down(shape: Shape, width: int, normalise: bool = True) -> Network:
         nn.ZeroPad2d((0, missing[0], 0, missing[1])) if any(missing) else nn.Identity(),
         nn.Conv2d(c, width, 4, stride=2, padding=1),
         nn.LeakyReLU(0.2),
-        nn.Conv2d(width, 2 * width, 4, stride=2, padding=1, bias=not normalise),
-        nn.BatchNorm2d(2 * width) if normalise else nn.Identity(),
+        nn.Conv2d(width, 2 * width, 4, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(2 * width),
         nn.LeakyReLU(0.2),
         nn.Flatten(),
     )

@@ -12,10 +12,14 @@
 A run knows no model: its state is named tensors and scalars.
 """
 
+import fcntl
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +30,10 @@ import torch
 from torch import Tensor
 
 from likelier.errors import InputError
-from likelier.files import read_json, write_atomically, write_json
+from likelier.files import read_json, sync_folder, write_atomically, write_json
 
 FORMAT = 1
+LOGS = ("metrics.jsonl", "timing.jsonl")
 CONFIG = {
     "family": str, "data": str, "shape": list, "seed": int, "images": int, "settings": dict, "checkpoint_seconds": float
 }  # fmt: skip
@@ -90,11 +95,8 @@ class Run:
     @staticmethod
     def create(path: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> "Run":
         """A new run directory; InputError if something is there or it cannot be written."""
-        make_folder(path)
-        run = Run(path)
-        write_json(path / "environment.json", environment)
-        write_json(path / "config.json", {"format": FORMAT, **config})  # last: a folder with it is a run
-        return run
+        make_folder(path, {"config.json": {"format": FORMAT, **config}, "environment.json": environment})
+        return Run(path)
 
     @staticmethod
     def open(path: str | Path) -> "Run":
@@ -161,7 +163,9 @@ class Run:
 
     def save(self, state: State) -> None:
         """Replace the checkpoint; the lengths of the logs go with it, so that a resume can cut them back."""
-        lengths = {name: size(self.path / name) for name in ("metrics.jsonl", "timing.jsonl")}
+        for name in LOGS:
+            sync(self.path / name)  # or a power cut could leave a log shorter than its checkpoint says
+        lengths = {name: size(self.path / name) for name in LOGS}
         whole = State(state.tensors, {**state.scalars, "log_lengths": lengths})
         write_atomically(self.path / "state.safetensors", whole.to_bytes())
 
@@ -169,15 +173,34 @@ class Run:
         """The last checkpoint."""
         return State.read(self.path / "state.safetensors")
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the one process that writes; InputError if there is another. What a killed one left half-made goes."""
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"{self.path} is being trained by another process: wait for it to end") from None
+            for left_over in (p for p in self.path.rglob(".*") if p.name != ".lock" and p.is_file()):
+                left_over.unlink()
+            yield
+
+    def forget_measures(self) -> None:
+        """Remove what was measured of an earlier state."""
+        for name in ("measures.json", "figures.npz"):
+            (self.path / name).unlink(missing_ok=True)
+
     def rewind_to_start(self) -> None:
         """Empty the logs of a run that was stopped before its first checkpoint."""
-        for name in ("metrics.jsonl", "timing.jsonl"):
+        for name in LOGS:
             (self.path / name).unlink(missing_ok=True)
 
     def rewind(self, state: State) -> None:
         """Cut the logs back to where they were when `state` was saved."""
-        for name, length in state.scalars["log_lengths"].items():
-            path = self.path / name
+        for name in LOGS:  # not whatever names the file holds: it may come from a stranger
+            path, length = self.path / name, state.scalars.get("log_lengths", {}).get(name)
+            if path.is_symlink() or not isinstance(length, int) or length < 0:
+                raise InputError(f"{path} does not belong to its checkpoint: train the run anew")
             if size(path) < length:
                 raise InputError(
                     f"{path} has {size(path)} bytes, wanted at least {length}: it was changed since the checkpoint"
@@ -201,14 +224,23 @@ def require(path: Path, value: Any, kinds: Mapping[str, type]) -> None:
             )
 
 
-def make_folder(path: Path) -> None:
-    """A new folder for output, with its parents; InputError if something is there or it cannot be made."""
+def make_folder(path: Path, files: Mapping[str, Any]) -> None:
+    """A new folder with these JSON files in it, whole or not there at all; its parents are made.
+
+    InputError if something is there already, or it cannot be written.
+    """
+    path = Path(os.path.normpath(path))  # a/../b is b, and makes no a
     if path.exists():
         raise InputError(f"{path} is there already: choose another --out, or go on with --resume {path}")
     try:
-        path.mkdir(parents=True)
-        (path / ".writable").touch()
-        (path / ".writable").unlink()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as made:
+            folder = Path(made) / path.name
+            folder.mkdir()
+            for name, content in files.items():
+                write_json(folder / name, content)
+            folder.rename(path)
+        sync_folder(path.parent)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}; choose another --out") from None
 
@@ -229,6 +261,13 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
     except ValueError as error:
         raise InputError(f"{path} has a line that is no JSON: {error}") from None
+
+
+def sync(path: Path) -> None:
+    """Make what was appended to a file durable, if it is there."""
+    if path.exists():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def size(path: Path) -> int:

@@ -30,7 +30,8 @@ class Watch:
     def __init__(self, run: Run, images: Images) -> None:
         self.run = run
         self.fixed = one_of_each_class(images.test)
-        self.held_out = images.test.images[:HELD_OUT]
+        order = torch.randperm(len(images.test), generator=rng.generator(0, "watched images"))
+        self.held_out = images.test.images[order[:HELD_OUT]]  # shuffled: a file may be sorted by class
 
     @torch.no_grad()
     def __call__(self, family: Family, seen: int) -> Mapping[str, float]:
@@ -63,9 +64,15 @@ def encoding_scalars(family: Family, x: Float[Tensor, "b c h w"]) -> dict[str, f
     assert isinstance(family, Encodes)
     scalars = {"mse": (reconstruct(family, x) - x).square().mean().item()}
     q = family.encode(x)
-    if isinstance(q, Normal):
+    if isinstance(q, Normal) and has_standard_prior(family):
         scalars["kl"] = kl_to_standard_normal(q.mu, q.log_var).sum(1).mean().item()
     return scalars
+
+
+def has_standard_prior(family: Family) -> bool:
+    """Whether p(z) is N(0, I), which the closed form of the KL and shared noise take for granted."""
+    prior = family.prior() if isinstance(family, Decodes) else None
+    return isinstance(prior, Normal) and not bool(prior.mu.any()) and not bool(prior.log_var.any())
 
 
 def posterior_collapse(kl: float) -> str | None:

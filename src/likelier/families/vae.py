@@ -80,6 +80,12 @@ class VAE(Family):
         batch: Annotated[int, Field(ge=1)] = 128
         lr: Positive = 1e-3
 
+        def __post_init__(self) -> None:
+            if self.likelihood == "bernoulli" and (self.variance, self.reduction) != (0.5, "sum"):
+                raise ValueError("no variance or reduction beside likelihood=bernoulli, which has neither")
+            if self.likelihood == "gaussian-learned" and self.reduction != "sum":
+                raise ValueError("no reduction=mean beside likelihood=gaussian-learned, which learns that factor")
+
     config: Config
 
     def __init__(self, config: Config, shape: Shape) -> None:

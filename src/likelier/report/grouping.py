@@ -37,15 +37,21 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
         found.setdefault(_identity(run), []).append(run)
     groups = []
     for index, ((family, _), members) in enumerate(found.items()):
-        siblings = [other[0].settings for (name, _), other in found.items() if name == family]
-        label = family + _difference(members[0].settings, siblings)
+        siblings = [_told_apart_by(other[0]) for (name, _), other in found.items() if name == family]
+        label = family + _difference(_told_apart_by(members[0]), siblings)
         groups.append(Group(label, index, tuple(sorted(members, key=lambda run: run.seed))))
     return groups
 
 
 def _identity(run: Run) -> tuple[str, str]:
-    """What seeds of one another have in common."""
-    return run.family, json.dumps(run.settings, sort_keys=True, default=str)
+    """What seeds of one another have in common: the family, its settings and the budget."""
+    return run.family, json.dumps(_told_apart_by(run), sort_keys=True, default=str)
+
+
+def _told_apart_by(run: Run) -> dict[str, Any]:
+    """The settings, and the budget as it was asked for: minutes are as many images as each run's machine can do."""
+    budget = {"images": run.budget} if run.minutes is None else {"minutes": run.minutes}
+    return {**run.settings, **budget}
 
 
 def _difference(settings: Mapping[str, Any], siblings: Sequence[Mapping[str, Any]]) -> str:
@@ -60,7 +66,8 @@ def check_comparable(runs: Sequence[Run]) -> None:
     """Raise InputError unless all runs saw the same data and were measured under the same conditions."""
     _check_twice(runs)
     for first, second in pairwise(runs):
-        if first.data != second.data:
+        known = first.environment.get("data_digest") and second.environment.get("data_digest")
+        if first.data != second.data and not known:
             raise _incomparable("data", first, first.data, second, second.data)
     _check_same("data_digest", {run: run.environment.get("data_digest") for run in runs})
     for condition in _CONDITIONS:
