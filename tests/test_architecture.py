@@ -66,6 +66,13 @@ def test_imports_point_one_way(path: Path):
         assert other not in FORBIDDEN.get(room, set()), f"{room} must not know {other}"
 
 
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_nobody_imports_the_global_generator_of_python(path: Path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            assert "random" not in {alias.name for alias in node.names} | {getattr(node, "module", "")}
+
+
 def test_rooms_on_one_level_do_not_import_each_other_in_a_circle():
     graph: dict[str, set[str]] = {}
     for path in sources():

@@ -403,7 +403,6 @@ def change(path: Path, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "reason"),
     [
-        ("config.json", '"mnist"', '"digits"', "data is 'mnist' in the first and 'digits'"),
         ("environment.json", "6e2b", "7f3c", "data_digest is"),
         ("measures.json", "10000,", "5000,", "n is 10000 in the first and 5000"),
         ("measures.json", "_u8", "_f32", "frechet_distance is"),
@@ -414,6 +413,12 @@ def test_refuses_figures_of_different_conditions(tmp_path: Path, file: str, old:
     change(second / file, old, new)
     with pytest.raises(InputError, match=re.escape(reason)):
         report(tmp_path / "report.html", first, second)
+
+
+def test_the_same_images_under_another_name_compare(tmp_path: Path) -> None:
+    first, second = make_run(tmp_path / "vae", "vae"), make_run(tmp_path / "gan", "gan")
+    change(second / "config.json", '"mnist"', '"/elsewhere/mnist"')
+    assert "vae" in report(tmp_path / "report.html", first, second)
 
 
 @pytest.mark.parametrize("broken", ["", "[]", "{", '{"format": 1, "measures": [{"value": "x"}]}', "\x00\xff"])

@@ -174,6 +174,8 @@ def resume_comparison(
     for name in plan["families"]:
         if name not in [*names(), *families]:
             raise InputError(f"{path} names the code {name}: name it too, if you trust it, as a FAMILY beside --resume")
+    if not plan["families"] or not plan["seeds"] or set(plan["families"]) != plan["settings"].keys():
+        raise InputError(f"{path} plans no families or seeds, or no settings for them: start the comparison anew")
     image_set = data or sources.load(plan["data"], data_root or plan["data_root"])
     return carry_out(path, plan, image_set, audience or Silence())
 
@@ -181,13 +183,10 @@ def resume_comparison(
 def read_plan(path: Path) -> Plan:
     """The plan of a comparison, checked: it may come from somebody else."""
     try:
-        plan = pydantic.TypeAdapter(Plan).validate_python(read_json(path))
+        return pydantic.TypeAdapter(Plan).validate_python(read_json(path))
     except pydantic.ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise InputError(f"{path} is no plan of format {FORMAT} ({where or 'all of it'}): start anew") from None
-    if not plan["families"] or not plan["seeds"] or set(plan["families"]) != plan["settings"].keys():
-        raise InputError(f"{path} names no families or seeds, or no settings for them: start the comparison anew")
-    return plan
 
 
 def carry_out(path: Path, plan: Plan, images: Images, audience: Audience) -> Comparison:

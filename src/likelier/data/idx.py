@@ -6,11 +6,11 @@ in row-major order (Y. LeCun, C. Cortes, C. J. C. Burges: The MNIST database of 
 
 import gzip
 import hashlib
+import io
 import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -139,7 +139,7 @@ def read(path: Path, dimensions: int) -> tuple[Tensor, str]:
         raise InputError(f"{path} cannot be read: {error}; fetch it again") from None
 
 
-def parse(path: Path, file: BinaryIO | gzip.GzipFile, dimensions: int) -> tuple[Tensor, str]:
+def parse(path: Path, file: io.BufferedIOBase, dimensions: int) -> tuple[Tensor, str]:
     """Header, then exactly the bytes it promises."""
     header = file.read(4 + 4 * dimensions)
     if header[:4] != bytes((0, 0, 8, dimensions)):
@@ -166,7 +166,7 @@ def parse(path: Path, file: BinaryIO | gzip.GzipFile, dimensions: int) -> tuple[
     return torch.frombuffer(content, dtype=torch.uint8).reshape(shape), digest
 
 
-def read_at_most(file: BinaryIO | gzip.GzipFile, limit: int, piece: int = 1 << 20) -> bytearray:
+def read_at_most(file: io.BufferedIOBase, limit: int, piece: int = 1 << 20) -> bytearray:
     """Up to `limit` bytes, in pieces: memory follows what is there, never what a header claims."""
     content = bytearray()
     while len(content) < limit and (data := file.read(min(piece, limit - len(content)))):
