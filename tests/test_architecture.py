@@ -20,6 +20,7 @@ ROOMS = [  # from the ground up: a room may import from those above it in this l
     {"nn", "data", "metrics", "pictures"},
     {"family", "run", "features"},
     {"families", "loop", "watch", "report", "describe"},
+    {"rehearsal"},
     {"experiment"},
     {"measuring"},
     {"comparison"},

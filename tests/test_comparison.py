@@ -54,6 +54,12 @@ def test_a_run_that_diverges_does_not_hide_the_others(tmp_path: Path):
     assert "diverged" in comparison.report.read_text()
 
 
+def test_figures_that_are_not_finite_do_not_hide_the_others(tmp_path: Path):
+    comparison = likelier.compare(["vae", "gan"], images=500, out=tmp_path / "c", settings={"vae.variance": 1e-12})
+    assert all(result is not None for result in comparison.results)
+    assert comparison.report.exists()
+
+
 def test_settings_find_their_family():
     given = {"lr": 1e-3, "gan.latent": 8, "variance": 0.1}
     assert settings_by_family(["vae", "gan"], given) == {

@@ -108,6 +108,13 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(tmp_path: Path):
         json.loads(line, parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
 
 
+def test_weights_that_break_in_the_last_step_are_not_a_finish(tmp_path: Path):
+    """The loss and the gradient of the only turn are finite; the step is what breaks the weights."""
+    run = train("vae", images=100, out=tmp_path / "run", settings={"lr": 1e38, "variance": 1e-6}, checkpoint_seconds=0)
+    assert run.done["status"] == "diverged"
+    assert all(p.isfinite().all() for p in load(run).parameters()), "the last good state is kept"
+
+
 def test_the_labs_formula_with_a_mean_over_pixels_collapses_and_says_so(tmp_path: Path):
     run = train("vae", images=60_000, out=tmp_path / "run", settings={"reduction": "mean"})
     kl = [line for line in run.metrics() if line.get("evaluation")][-1]["kl"]

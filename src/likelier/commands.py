@@ -184,13 +184,13 @@ def train(given: Given) -> None:
 
 def warnings_of(run: Run) -> list[str]:
     """What the log of a run gives cause to say."""
-    found = []
     if run.done and run.done["status"] != "finished":
-        found.append(f"the run {run.done['status']}: {run.done['message']}; a smaller lr is the first thing to try")
+        reason = f"the run {run.done['status']}: {run.done['message']}"
+        return [f"{reason}; a smaller lr or a gentler setting is the first thing to try"]
     looks = [line for line in run.metrics() if line.get("evaluation")]
     kl = looks[-1].get("kl") if looks else None
     collapsed = None if kl is None else posterior_collapse(kl)
-    return found + ([collapsed] if collapsed else [])
+    return [collapsed] if collapsed else []
 
 
 def measure(given: Given) -> None:

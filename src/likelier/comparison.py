@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import pydantic
 from typing_extensions import TypedDict
@@ -17,7 +17,8 @@ from likelier.features import Extractor, check_usable, extractor
 from likelier.files import read_json
 from likelier.images import Images
 from likelier.loop import resolve_device
-from likelier.measuring import Reference, measure
+from likelier.measuring import Reference, measure, read_measures
+from likelier.rehearsal import rehearse
 from likelier.report import write_report
 from likelier.run import Run, make_folder
 
@@ -34,7 +35,7 @@ class Plan(TypedDict):
     epochs: float | None
     images: int | None
     minutes: float | None
-    seeds: list[int]
+    seeds: list[Annotated[int, pydantic.Field(ge=0)]]
     device: str
     settings: dict[str, dict[str, Any]]
 
@@ -129,11 +130,11 @@ def compare(
     if count < 1:
         raise InputError(f"seeds = {seeds}: wanted at least 1")
     Budget(epochs, images, minutes)
-    resolve_device(device)
+    chosen = resolve_device(device)
     image_set = data if isinstance(data, Images) else sources.load(data, data_root)
     check_usable(image_set)
     for name, config in configs.items():
-        build(find(name), config, image_set, seed)  # what cannot be built is refused before anything is written
+        rehearse(build(find(name), config, image_set, first), image_set, first, chosen)
     path = Path(out) if out is not None else Path("runs") / f"compare-{image_set.name}"
     plan: Plan = {
         "format": FORMAT,
@@ -207,13 +208,13 @@ def complete(path: Path, plan: Plan, images: Images, audience: Audience) -> Comp
     reference = None
     results: list[Mapping[str, Any] | None] = []
     for (family, _), run in zip(wanted, runs, strict=True):
-        if not (run.path / "measures.json").exists():
+        result = read_measures(run.path)
+        if result is None:
             if reference is None:
                 reference = Reference(images, prepared(images, audience))
             audience.stage(f"measuring {run.path.name}")
-            results.append(measured(run, family, reference, audience))
-        else:
-            results.append(read_json(run.path / "measures.json"))
+            result = measured(run, family, reference, audience)
+        results.append(result)
     audience.stage("writing the report")
     comparison = Comparison(path, tuple(runs), tuple(results))
     title = f"{', '.join(plan['families'])} on {images.name}"

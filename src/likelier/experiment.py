@@ -17,6 +17,7 @@ from likelier.errors import InputError
 from likelier.family import Family, build, configure, find, names, settings_of
 from likelier.images import Images
 from likelier.loop import Game, OnProgress, images_per_second, load_weights, play, resolve_device
+from likelier.rehearsal import rehearse
 from likelier.run import Run
 from likelier.watch import Watch
 
@@ -46,8 +47,8 @@ class Budget:
             if not 0 < value <= MOST[name]:
                 raise InputError(f"{name} = {value:g}: wanted a number greater than 0, and at most {MOST[name]:,.0f}")
 
-    def in_images(self, images: Images, game: "Game | None" = None) -> int:
-        """The budget in images; minutes need a game to be measured with."""
+    def in_images(self, images: Images, game: Game) -> int:
+        """The budget in images; minutes are measured with a game that is thrown away."""
         n = len(images.train)
         if self.images is not None:
             return self.images
@@ -55,7 +56,6 @@ class Budget:
             return max(1, round(self.epochs * n))
         if self.minutes is None:
             return max(EPOCHS * n, LEAST_IMAGES)
-        assert game is not None
         seconds = 60 * self.minutes
         return max(1, round(seconds * images_per_second(game, min(3.0, 0.1 * seconds))))
 
@@ -118,10 +118,9 @@ def train(
     path = Path(out) if out is not None else Path("runs") / f"{image_set.name}-{family}-seed{seed}"
     if path.exists():
         raise InputError(f"{path} is there already: choose another --out, or go on with --resume {path}")
-    model = build(cls, config, image_set, seed)  # what cannot be built is refused before anything is written
-    rehearsal = Game(model, image_set, seed, 1, chosen) if minutes is not None else None
+    rehearsal = rehearse(build(cls, config, image_set, seed), image_set, seed, chosen)
     total = budget.in_images(image_set, rehearsal)
-    del model, rehearsal  # before the run asks for the same memory
+    del rehearsal  # before the run asks for the same memory
     resolved = {
         "family": family,
         "data": image_set.source or image_set.name,
@@ -182,14 +181,19 @@ def warn_of_drift(run: Run) -> None:
 
 def go_on(run: Run, images: Images, device: torch.device, on_progress: OnProgress, family: str | None = None) -> None:
     """Play the run's game to its end, from its checkpoint if it has one."""
-    with run.writing():
-        run.forget_measures()
-        play_on(run, images, device, on_progress, family)
+    try:
+        with run.writing():
+            run.forget_measures()
+            play_on(run, images, device, on_progress, family)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(run.path) from None
 
 
 def play_on(run: Run, images: Images, device: torch.device, on_progress: OnProgress, family: str | None) -> None:
     """The same, while nobody else writes."""
     config = run.config
+    if list(images.shape) != config["shape"]:
+        raise InputError(f"{run.path} was trained on images of {config['shape']}, {images.name} has {images.shape}")
     model = family_of(run, images.shape, family)
     game = Game(model, images, config["seed"], config["images"], device)
     if (run.path / "state.safetensors").exists():
@@ -198,10 +202,7 @@ def play_on(run: Run, images: Images, device: torch.device, on_progress: OnProgr
         run.rewind(state)
     else:
         run.rewind_to_start()
-    try:
-        play(game, run, Watch(run, images), on_progress, config["checkpoint_seconds"])
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(run.path) from None
+    play(game, run, Watch(run, images), on_progress, config["checkpoint_seconds"])
 
 
 def load(run: str | Path | Run, family: str | None = None) -> Family:
@@ -235,7 +236,8 @@ def family_of(run: Run, shape: tuple[int, ...], named: str | None) -> Family:
     if config["family"] not in names() and named != config["family"]:
         raise InputError(
             f"{run.path} was trained with the family {config['family']}, which is not likelier's own: "
-            f"pass --family {config['family']} (in Python family=) if you trust that code"
+            f"if you trust that code, pass --family {config['family']} (`likelier train {config['family']} --resume` "
+            "to go on with it, family= in Python)"
         )
     cls = find(config["family"])
     c, h, w = shape
@@ -245,7 +247,7 @@ def family_of(run: Run, shape: tuple[int, ...], named: str | None) -> Family:
 def images_of(run: Run, data: Images | None = None, data_root: str | Path | None = None) -> Images:
     """The images that a run was trained on; InputError if they are not found, or are others."""
     config = run.config
-    images = data or sources.load(config["data"], data_root or config["data_root"])
+    images = data or sources.load(config["data"], data_root or config.get("data_root"))
     wanted = run.environment["data_digest"]
     if images.digest != wanted:
         raise InputError(

@@ -211,6 +211,8 @@ def configure(family: type[Family], settings: Mapping[str, Any]) -> Any:
     2
     """
     known = [f.name for f in fields(family.Config)]
+    if "batch" not in known:
+        raise InputError(f"the settings of {family.__module__} have no batch: wanted the number of images in one")
     for name in settings:
         if name not in known:
             title = family.__module__.rpartition(".")[2]

@@ -3,14 +3,31 @@
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from likelier.errors import InputError
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors inside name `path`: a full disk names no file by itself, and a temporary one means nothing to a user."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Put `content` at `path`, so that a reader, or a power cut, finds either the old file or the new one."""
+    with naming(path):
+        replace_file(path, content)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write beside `path`, sync, rename."""
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(fd, "wb") as file:

@@ -99,6 +99,11 @@ class Game:
         for name in move.losses:
             self.optimisers[name].step()
 
+    def broken_weights(self) -> list[str]:
+        """The players with a weight that is NaN or infinite: a step can break what its loss did not show."""
+        whole = [torch.stack([p.isfinite().all() for p in ps]).all() for ps in self.parameters.values()]
+        return [f"weights of {k}" for k, ok in zip(self.parameters, torch.stack(whole).tolist(), strict=True) if not ok]
+
     def gradient_norms(self) -> dict[str, Tensor]:
         """The norm of each player's gradient in its last move."""
         norm = torch.nn.utils.get_total_norm
@@ -246,7 +251,7 @@ def play(game: Game, run: Run, evaluate: Evaluate, on_progress: OnProgress, chec
     window_length = max(1, min(100, game.budget // (400 * batch)))
     points = looks(game.budget, batch)
     timing = run.timing()
-    clock = Clock(timing[-1]["seconds"] if timing else 0.0)
+    clock = Clock(float(timing[-1].get("seconds", 0.0)) if timing else 0.0)
     if game.seen == 0:
         run.save(game.state())  # first: its log is empty, so that a resume from it looks again
         look(game, run, evaluate)
@@ -256,10 +261,6 @@ def play(game: Game, run: Run, evaluate: Evaluate, on_progress: OnProgress, chec
     while game.seen < game.budget:
         before = game.seen
         window.append(game.turn())
-        if game.seen == before:
-            raise InputError(
-                "a turn of this family drew no images, so its budget would never be spent: see Step.images"
-            )
         window_ends = game.turns % window_length == 0 or game.seen >= game.budget
         if window_ends:
             record = mean_of([*window, game.gradient_norms()])
@@ -268,7 +269,7 @@ def play(game: Game, run: Run, evaluate: Evaluate, on_progress: OnProgress, chec
             run.log({"images": game.seen, "turns": game.turns, **record})
             run.log_timing({"images": game.seen, "seconds": round(clock.seconds, 3)})
             on_progress(game.seen, game.budget, record)
-            if broken := not_finite(record):
+            if broken := [*not_finite(record), *game.broken_weights()]:
                 finish(run, game, clock, "diverged", f"{', '.join(broken)} not finite after {game.seen} images")
                 return
         if any(before < point <= game.seen for point in points):

@@ -6,6 +6,7 @@ and other real images: what a perfect model would score at this N.
 """
 
 import io
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
@@ -20,10 +21,11 @@ from torch import Tensor
 
 from likelier import metrics, rng
 from likelier.distributions import Normal
+from likelier.errors import InputError
 from likelier.experiment import images_of, load
 from likelier.family import Bounds, Decodes, Encodes, Family, build
 from likelier.features import Extractor, extractor
-from likelier.files import write_atomically, write_json
+from likelier.files import read_json, write_atomically, write_json
 from likelier.images import Images, Split, as_float, as_uint8
 from likelier.run import Run
 from likelier.watch import has_standard_prior, posterior_collapse, reconstruct
@@ -87,13 +89,13 @@ class Reference:
     def against(self, other: Features) -> dict[str, float | None]:
         """Every feature-space measure of `other` against the reference subset of the training split, by key."""
         overlap = metrics.precision_recall_density_coverage(self.train.vectors, other.vectors)
-        counts = other.counts(len(self.images.classes))
+        counts, real = (seen.counts(len(self.images.classes)) for seen in (other, self.train))
         return {
             "frechet_distance": metrics.frechet_distance(self.train.vectors, other.vectors),
             "kernel_distance": metrics.kernel_distance(self.train.vectors, other.vectors),
             **overlap._asdict(),
-            "class_histogram_kl": histogram_kl(counts, self.train.counts(len(self.images.classes))),
-            "missing_classes": float(metrics.missing_classes(counts)),
+            "class_histogram_kl": histogram_kl(counts, real),
+            "missing_classes": float(metrics.missing_classes(counts[real > 0])),
         }
 
     @property
@@ -207,10 +209,11 @@ def measure(
         "format": FORMAT,
         "conditions": reference.conditions,
         "measures": [asdict(m) for m in found],
-        "warnings": warnings_of(evidence),
+        "warnings": outcome_warnings(run) or warnings_of(evidence),
     }
-    write_arrays(run.path / "figures.npz", arrays_of(evidence))
+    arrays = arrays_of(evidence)
     write_json(run.path / "measures.json", result)
+    write_arrays(run.path / "figures.npz", arrays)
     return result
 
 
@@ -258,11 +261,13 @@ def latent_measures(evidence: Evidence) -> list[Measure]:
             why_not = "its codes or its prior are not normal"
         return Measure(key, f"{key}_test_n{n}", label, scalars.get(key), unit, better, floor, why_not)
 
+    bound, why_no_bound = finite_or_reason(bound, "it has no bound on the likelihood")
+
     return [
         of_codes("reconstruction_mse", "reconstruction MSE", tested, "per pixel", "lower"),
         Measure(
             "elbo", f"elbo_test_n{tested}", "ELBO", bound, "nats/image", "higher",
-            why_not=None if bound is not None else "it has no bound on the likelihood",
+            why_not=why_no_bound,
         ),
         of_codes("linear_probe", "linear probe", probed, "accuracy", "higher"),
         of_codes("silhouette", "silhouette of classes", drawn, better="higher"),
@@ -270,6 +275,13 @@ def latent_measures(evidence: Evidence) -> list[Measure]:
         of_codes("active_units", "active units", tested),
         of_codes("kl", "KL(q(z|x) ‖ p(z))", tested, "nats/image"),
     ]  # fmt: skip
+
+
+def finite_or_reason(value: float | None, why_none: str) -> tuple[float | None, str | None]:
+    """A value, or the reason why there is none."""
+    if value is None:
+        return None, why_none
+    return (value, None) if math.isfinite(value) else (None, "it is not finite")
 
 
 def encoding_measures(evidence: Evidence) -> dict[str, float]:
@@ -334,6 +346,16 @@ def mean_bound(family: Family, split: Split) -> float:
     return torch.cat(bounds).double().mean().item()
 
 
+def outcome_warnings(run: Run) -> list[str]:
+    """That a run diverged comes before anything that its figures might say."""
+    if run.done is None or run.done["status"] == "finished":
+        return []
+    images = run.state().scalars["images"]
+    return [
+        f"{run.done['status']}: {run.done['message']}; measured as it was at its last checkpoint, {images:,} images"
+    ]
+
+
 def warnings_of(evidence: Evidence) -> list[str]:
     """What a reader of the figures must know first."""
     found = []
@@ -345,9 +367,12 @@ def warnings_of(evidence: Evidence) -> list[str]:
         found.append("the samples are not finite: training diverged")
         return found
     counts = evidence.features.counts(len(evidence.images.classes))
-    missing = [name for name, count in zip(evidence.images.classes, counts.tolist(), strict=True) if count == 0]
+    real = evidence.reference.train.counts(len(evidence.images.classes))
+    absent = ((counts == 0) & (real > 0)).tolist()  # a class that the data lack is nobody's fault
+    missing = [name for name, gone in zip(evidence.images.classes, absent, strict=True) if gone]
     if missing:
-        found.append(f"classes without a single sample: {', '.join(missing)}; the generator has dropped these modes")
+        listed = ", ".join(missing)
+        found.append(f"classes without a single sample: {listed}; too short a training, or modes that were dropped")
     return found
 
 
@@ -370,7 +395,8 @@ def arrays_of(evidence: Evidence) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
         arrays["class_counts_fake"] = evidence.features.counts(classes).numpy()
     if isinstance(family, Decodes) and has_standard_prior(family):
         latent = family.prior().mean.shape[-1]
-        arrays["shared_noise_samples"] = as_uint8(family.decode(shared_noise(SHOWN, latent))).numpy()
+        noise = shared_noise(SHOWN, latent).to(family.prior().mean)
+        arrays["shared_noise_samples"] = as_uint8(family.decode(noise)).numpy()
     if isinstance(family, Encodes):
         codes = codes_of(family, evidence.probe_test.images[:SCATTERED])
         pca = plane_of(codes)
@@ -388,6 +414,16 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, np.dtype[Any]]
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_atomically(path, buffer.getvalue())
+
+
+def read_measures(path: Path) -> dict[str, Any] | None:
+    """What was measured of the run in `path`; None if nothing was, or if the file is not whole."""
+    try:
+        found = read_json(path / "measures.json")
+        whole = found["format"] == FORMAT and all({"key", "value", "floor"} <= m.keys() for m in found["measures"])
+        return found if whole and {"conditions", "warnings"} <= found.keys() else None
+    except (InputError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def value_of(result: Mapping[str, Any], key: str) -> float | None:

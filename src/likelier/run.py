@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from likelier.errors import InputError
-from likelier.files import read_json, sync_folder, write_atomically, write_json
+from likelier.files import naming, read_json, sync_folder, write_atomically, write_json
 
 FORMAT = 1
 LOGS = ("metrics.jsonl", "timing.jsonl")
@@ -110,6 +110,8 @@ class Run:
         if config.get("format") != FORMAT:
             raise InputError(f"{path} is a run of format {config.get('format')}: this version reads format {FORMAT}")
         require(path / "config.json", config, CONFIG)
+        if config["images"] < 1 or config["seed"] < 0 or not config["checkpoint_seconds"] >= 0:
+            raise InputError(f"{path / 'config.json'} has a budget, seed or interval below 0: train the run anew")
         if len(config["shape"]) != 3 or not all(isinstance(n, int) and n > 0 for n in config["shape"]):
             raise InputError(f"{path / 'config.json'} has shape = {config['shape']}: wanted [channels, height, width]")
         return run
@@ -248,7 +250,7 @@ def make_folder(path: Path, files: Mapping[str, Any]) -> None:
 def append(path: Path, record: Mapping[str, Any]) -> None:
     """One JSON object, one line, one write."""
     finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
-    with path.open("ab") as file:
+    with naming(path), path.open("ab") as file:
         file.write(json.dumps(finite, allow_nan=False).encode() + b"\n")
 
 
@@ -258,9 +260,12 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         return []
     text = path.read_bytes()
     try:
-        return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
+        lines = [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
     except ValueError as error:
         raise InputError(f"{path} has a line that is no JSON: {error}") from None
+    if not all(isinstance(line, dict) for line in lines):
+        raise InputError(f"{path} has a line that is no JSON object: it was not written by likelier")
+    return lines
 
 
 def sync(path: Path) -> None:

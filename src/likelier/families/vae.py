@@ -74,7 +74,7 @@ class VAE(Family):
         latent: Annotated[int, Field(ge=1)] = 20
         hidden: Annotated[int, Field(ge=1)] = 256
         likelihood: Literal["gaussian", "gaussian-learned", "bernoulli"] = "gaussian"
-        variance: Positive = 0.5
+        variance: Annotated[float, Field(ge=1e-12, le=1e12)] = 0.5
         reduction: Literal["sum", "mean"] = "sum"
         beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
         batch: Annotated[int, Field(ge=1)] = 128
