@@ -132,6 +132,15 @@ def test_a_run_stopped_before_its_second_checkpoint_is_bit_identical(tmp_path: P
     assert contents(tmp_path / "cut") == contents(whole.path)
 
 
+def test_a_harmed_clock_costs_the_seconds_alone(tmp_path: Path):
+    run = train("vae", images=512, out=tmp_path / "run")
+    (run.path / "done").unlink()
+    size = (run.path / "timing.jsonl").stat().st_size
+    (run.path / "timing.jsonl").write_text('{"seconds": null}\n' * size)
+    resume(run)
+    assert run.done["status"] == "finished"
+
+
 def test_a_checkpoint_from_a_stranger_cannot_touch_other_files(tmp_path: Path):
     run = train("vae", images=256, out=tmp_path / "run")
     (run.path / "done").unlink()

@@ -250,8 +250,7 @@ def play(game: Game, run: Run, evaluate: Evaluate, on_progress: OnProgress, chec
     batch = game.step.batch
     window_length = max(1, min(100, game.budget // (400 * batch)))
     points = looks(game.budget, batch)
-    timing = run.timing()
-    clock = Clock(float(timing[-1].get("seconds", 0.0)) if timing else 0.0)
+    clock = Clock(run.seconds())
     if game.seen == 0:
         run.save(game.state())  # first: its log is empty, so that a resume from it looks again
         look(game, run, evaluate)

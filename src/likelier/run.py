@@ -157,6 +157,12 @@ class Run:
         """The lines of timing.jsonl."""
         return read_lines(self.path / "timing.jsonl")
 
+    def seconds(self) -> float:
+        """Seconds of training so far; 0 where the log does not tell, since nothing but the clock hangs on it."""
+        lines = self.timing()
+        found = lines[-1].get("seconds") if lines else None
+        return float(found) if isinstance(found, int | float) else 0.0
+
     def write_picture(self, kind: str, images: int, png: bytes) -> None:
         """One picture of a series, named by the images seen so far."""
         folder = self.path / kind
