@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
@@ -13,22 +14,25 @@ from likelier import data as sources
 from likelier.errors import InputError, unknown
 from likelier.experiment import CHECKPOINT_SECONDS, Budget, resume, train, whole
 from likelier.family import build, configure, find, names
-from likelier.features import Extractor, check_usable, extractor
+from likelier.features import SEEDS, Extractor, check_usable, extractor
+from likelier.features.onnx import ONNX
 from likelier.files import read_json
 from likelier.images import Images
 from likelier.loop import resolve_device
-from likelier.measuring import Reference, measure, read_measures
+from likelier.measuring import measure, read_measures
+from likelier.reference import Reference
 from likelier.rehearsal import rehearse
-from likelier.report import write_report
+from likelier.report import verdicts_on, write_report
 from likelier.run import Run, make_folder
+from likelier.verdict import FEW, PRIMARY, Verdict, announcement
 
-FORMAT: Literal[1] = 1
+FORMAT: Literal[2] = 2
 
 
 class Plan(TypedDict):
     """What `compare.json` holds."""
 
-    format: Literal[1]
+    format: Literal[2]
     families: list[str]
     data: str
     data_root: str | None
@@ -38,6 +42,11 @@ class Plan(TypedDict):
     seeds: list[Annotated[int, pydantic.Field(ge=0)]]
     device: str
     settings: dict[str, dict[str, Any]]
+    primary: Literal["frechet_distance"]
+    pairs: list[tuple[str, str]]
+    """Declared before training: the number of pairs is what the verdicts are corrected for."""
+    extractor: str | None
+    """The ONNX file of another network, if figures are to be taken in its features."""
 
 
 FAMILIES = ("vae", "gan", "dcgan", "vae_gan")
@@ -84,6 +93,8 @@ class Comparison:
     runs: tuple[Run, ...]
     results: tuple[Mapping[str, Any] | None, ...]
     """What `likelier.measure` returned for each run; None where it could not be measured."""
+    verdicts: tuple[Verdict, ...] = ()
+    """What may be said of each pair of families; none of a single one."""
 
     @property
     def report(self) -> Path:
@@ -104,6 +115,7 @@ def compare(
     out: str | Path | None = None,
     device: str = "auto",
     settings: Mapping[str, Any] | None = None,
+    judge: str | Path | None = None,
     audience: Audience | None = None,
 ) -> Comparison:
     """Train every family on the same data with the same budget, measure all, and write one `report.html`.
@@ -114,6 +126,8 @@ def compare(
         seed, seeds: the first training seed, and how many follow on from it.
         out: the folder to make; by default `runs/compare-DATA`.
         settings: by name, for every family that has one of that name; `FAMILY.name` is for one family alone.
+        judge: an ONNX file with its preprocessing declared beside it, to take the features of samples with; by default
+            the extractor of the image set.
         audience: is told how things get on.
 
     Raises:
@@ -133,6 +147,8 @@ def compare(
     chosen = resolve_device(device)
     image_set = data if isinstance(data, Images) else sources.load(data, data_root)
     check_usable(image_set)
+    if judge is not None:
+        ONNX(judge)
     for name, config in configs.items():
         rehearse(build(find(name), config, image_set, first), image_set, first, chosen)
     path = Path(out) if out is not None else Path("runs") / f"compare-{image_set.name}"
@@ -147,6 +163,9 @@ def compare(
         "seeds": list(range(first, first + count)),
         "device": device,
         "settings": by_family,
+        "primary": PRIMARY,
+        "pairs": list(combinations(by_family, 2)),
+        "extractor": None if judge is None else str(Path(judge).resolve()),
     }
     make_folder(path, {"compare.json": plan})
     return carry_out(path, plan, image_set, audience or Silence())
@@ -200,32 +219,40 @@ def carry_out(path: Path, plan: Plan, images: Images, audience: Audience) -> Com
 
 def complete(path: Path, plan: Plan, images: Images, audience: Audience) -> Comparison:
     """Train, measure, report."""
+    if early := announcement(len(plan["seeds"]), len(plan["families"])):
+        audience.note(early)
+    reference = None
+    if any(read_measures(path / "runs" / f"{f}-seed{s}") is None for s in plan["seeds"] for f in plan["families"]):
+        # Before the training, which logs distances in its features.
+        own = prepared(images, audience, SEEDS if len(plan["seeds"]) >= FEW else SEEDS[:1])
+        reference = Reference(images, ONNX(plan["extractor"]) if plan["extractor"] else own[0], own)
     wanted = [(family, seed) for seed in plan["seeds"] for family in plan["families"]]
     runs = [
         trained(path, plan, images, family, seed, audience, (number, len(wanted)))
         for number, (family, seed) in enumerate(wanted, start=1)
     ]
-    reference = None
     results: list[Mapping[str, Any] | None] = []
     for (family, _), run in zip(wanted, runs, strict=True):
         result = read_measures(run.path)
-        if result is None:
-            if reference is None:
-                reference = Reference(images, prepared(images, audience))
+        if result is None and reference is not None:
             audience.stage(f"measuring {run.path.name}")
             result = measured(run, family, reference, audience)
         results.append(result)
     audience.stage("writing the report")
-    comparison = Comparison(path, tuple(runs), tuple(results))
+    paths = [run.path for run in runs]
+    comparison = Comparison(path, tuple(runs), tuple(results), tuple(verdicts_on(paths)))
     title = f"{', '.join(plan['families'])} on {images.name}"
-    write_report([run.path for run in runs], comparison.report, title=title, command=command_of(plan))
+    write_report(paths, comparison.report, title=title, command=command_of(plan))
     return comparison
 
 
-def prepared(images: Images, audience: Audience) -> Extractor:
-    """The extractor; where it is not in the cache yet, its training is shown as any other."""
-    audience.training(f"the extractor of {images.name}", 1, 1)
-    return extractor(images, progress=lambda done, total: audience.progress(done, total, {}))
+def prepared(images: Images, audience: Audience, seeds: Sequence[int] = SEEDS[:1]) -> list[Extractor]:
+    """The set's own extractors; the training of those that are not at hand is shown as any other."""
+    found = []
+    for seed in seeds:
+        audience.training(f"the extractor of {images.name}, seed {seed}", 1, 1)
+        found.append(extractor(images, seed=seed, progress=lambda done, total: audience.progress(done, total, {})))
+    return found
 
 
 def trained(
@@ -312,6 +339,7 @@ def command_of(plan: Plan) -> str:
     first, n = plan["seeds"][0], len(plan["seeds"])
     words += ["--seed", str(first)] if first else []
     words += ["--seeds", str(n)] if n > 1 else []
+    words += ["--extractor", Path(plan["extractor"]).name] if plan["extractor"] else []
     words += ["--device", plan["device"]] if plan["device"] != "auto" else []
     for family, own in plan["settings"].items():
         words += [w for name, value in own.items() for w in ("--set", f"{family}.{name}={value}")]

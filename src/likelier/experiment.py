@@ -15,6 +15,7 @@ import torch
 from likelier import data as sources
 from likelier.errors import InputError
 from likelier.family import Family, build, configure, find, names, settings_of
+from likelier.features import Extractor, at_hand, check_usable, extractor
 from likelier.images import Images
 from likelier.loop import Game, OnProgress, images_per_second, load_weights, play, resolve_device
 from likelier.rehearsal import rehearse
@@ -118,6 +119,7 @@ def train(
     path = Path(out) if out is not None else Path("runs") / f"{image_set.name}-{family}-seed{seed}"
     if path.exists():
         raise InputError(f"{path} is there already: choose another --out, or go on with --resume {path}")
+    judge = extractor_at_hand(image_set)
     rehearsal = rehearse(build(cls, config, image_set, seed), image_set, seed, chosen)
     total = budget.in_images(image_set, rehearsal)
     del rehearsal  # before the run asks for the same memory
@@ -131,6 +133,7 @@ def train(
         "epochs": epochs,
         "minutes": minutes,
         "checkpoint_seconds": float(checkpoint_seconds),
+        "watched_in": judge.name if judge else None,
         "settings": settings_of(config),
     }
     run = Run.create(path, resolved, environment(chosen, image_set))
@@ -202,7 +205,31 @@ def play_on(run: Run, images: Images, device: torch.device, on_progress: OnProgr
         run.rewind(state)
     else:
         run.rewind_to_start()
-    play(game, run, Watch(run, images), on_progress, config["checkpoint_seconds"])
+    play(game, run, Watch(run, images, judge_of(run, images)), on_progress, config["checkpoint_seconds"])
+
+
+def extractor_at_hand(images: Images) -> Extractor | None:
+    """The extractor whose distances are logged while a run trains; None where it would have to be trained first."""
+    try:
+        check_usable(images)
+    except InputError:
+        return None
+    return at_hand(images)
+
+
+def judge_of(run: Run, images: Images) -> Extractor | None:
+    """The extractor that the run was begun with: whether it logs distances must not depend on a cache."""
+    name = run.config.get("watched_in")
+    if name is None:
+        return None
+    found = extractor(images)
+    if found.name != name:
+        warnings.warn(
+            f"{run.path} was begun with distances in the features of {name}, which is not at hand: they go on in "
+            f"those of {found.name}, and do not compare with the earlier ones",
+            stacklevel=2,
+        )
+    return found
 
 
 def load(run: str | Path | Run, family: str | None = None) -> Family:

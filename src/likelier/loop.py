@@ -28,6 +28,8 @@ OnProgress = Callable[[int, int, Mapping[str, float]], None]
 
 LOOKS = 12
 """How often a training is looked at: once before it begins, then at log-spaced points, the last at its end."""
+LATE = (0.6, 0.7, 0.8, 0.9)
+"""Shares of the budget at which it is looked at as well: whether a model stays good shows where it is good already."""
 
 
 class TrainingStep:
@@ -203,13 +205,14 @@ def optimiser_state(state: State, player: str) -> dict[int, dict[str, Tensor]]:
 
 
 def looks(budget: int, batch: int) -> list[int]:
-    """The image counts at which a training is looked at, log-spaced from a few batches to the end.
+    """The image counts at which a training is looked at: log-spaced from a few batches to the end, and `LATE`.
 
     >>> looks(300_000, 128)[:3], looks(300_000, 128)[-1]
     ([0, 1000, 1769], 300000)
     """
     first = min(budget, max(batch, 1000))
-    return [0, *sorted({round(p) for p in np.geomspace(first, budget, LOOKS - 1)})]
+    late = [share * budget for share in LATE if share * budget >= first]
+    return [0, *sorted({round(p) for p in [*np.geomspace(first, budget, LOOKS - 1), *late]})]
 
 
 @dataclass

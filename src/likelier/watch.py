@@ -1,14 +1,16 @@
-"""What is looked at while a model trains: samples on fixed noise, fixed reconstructions, the held-out bound."""
+"""What is looked at while a model trains: samples, reconstructions, the held-out bound, the distance, D's judgement."""
 
+import math
 from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from likelier import rng
+from likelier import metrics, rng
 from likelier.distributions import Normal
-from likelier.family import Bounds, Decodes, Encodes, Family
+from likelier.family import Bounds, Decodes, Encodes, Family, Scores
+from likelier.features import Extractor
 from likelier.images import Images, Split, as_float, as_uint8
 from likelier.losses import kl_to_standard_normal
 from likelier.pictures import grid
@@ -16,6 +18,8 @@ from likelier.run import Run
 
 GRID = 8
 HELD_OUT = 2_000
+"""Images, and samples, that the scalars of a look are taken over."""
+CHUNK = 500
 COLLAPSED_BELOW = 0.5
 """Nats per image: with less, codes hardly tell one image from another (to name one of ten classes takes 2.3)."""
 
@@ -24,14 +28,17 @@ class Watch:
     """The `evaluate` callback of a run: pictures into the run, scalars onto its log.
 
     It draws from streams of its own, started afresh each time: every look uses the same noise and the same images, and
-    the training does not notice.
+    the training does not notice. Without an extractor (`judge`) the log has no distances.
     """
 
-    def __init__(self, run: Run, images: Images) -> None:
-        self.run = run
+    def __init__(self, run: Run, images: Images, judge: Extractor | None = None) -> None:
+        self.run, self.judge = run, judge
         self.fixed = one_of_each_class(images.test)
         order = torch.randperm(len(images.test), generator=rng.generator(0, "watched images"))
         self.held_out = images.test.images[order[:HELD_OUT]]  # shuffled: a file may be sorted by class
+        order = torch.randperm(len(images.train), generator=rng.generator(0, "watched training images"))
+        self.seen = images.train.images[order[: len(self.held_out)]]
+        self.real = None if judge is None else judge.features(self.seen)
 
     @torch.no_grad()
     def __call__(self, family: Family, seen: int) -> Mapping[str, float]:
@@ -49,7 +56,46 @@ class Watch:
             x = as_float(self.held_out.to(device))
             bound = family.log_prob_bound(x, 1, rng.generator(0, "watched bound"))
             scalars["elbo"] = bound.mean().item()
+        if self.judge is not None or isinstance(family, Scores):
+            drawn = samples_of(family, len(self.held_out))
+            scalars |= self.distance(drawn) | self.judgement(family, drawn)
         return scalars
+
+    def distance(self, drawn: Float[Tensor, "n c h w"]) -> dict[str, float]:
+        """The Fréchet distance of samples from as many training images; not a number if the samples are none."""
+        if self.judge is None or self.real is None:
+            return {}
+        if not bool(drawn.isfinite().all()):
+            return {"fd": math.nan}
+        return {"fd": metrics.frechet_distance(self.real, self.judge.features(as_uint8(drawn).cpu()))}
+
+    def judgement(self, family: Family, drawn: Float[Tensor, "n c h w"]) -> dict[str, float]:
+        """How well the discriminator tells held-out images from samples, and training images from held-out ones.
+
+        Of all pairs of scores, since a critic's level is arbitrary: P[D(x) > D(G(z))], .5 if it cannot tell, and
+        P[D(x_train) > D(x_held-out)] − ½, 0 if it has not learned its images by heart.
+        """
+        if not isinstance(family, Scores):
+            return {}
+        held_out, seen = (scores_of(family, as_float(x.to(drawn.device))) for x in (self.held_out, self.seen))
+        fake = scores_of(family, drawn)
+        if not all(bool(s.isfinite().all()) for s in (held_out, seen, fake)):
+            return {"d_pairwise": math.nan, "d_gap": math.nan}
+        return {
+            "d_pairwise": metrics.pairwise_accuracy(held_out, fake),
+            "d_gap": metrics.pairwise_accuracy(seen, held_out) - 0.5,
+        }
+
+
+def samples_of(family: Family, n: int) -> Float[Tensor, "n c h w"]:
+    """Samples on the noise that every look uses."""
+    generator = rng.generator(0, "watched distance")
+    return torch.cat([family.sample(len(part), generator) for part in torch.split(torch.arange(n), CHUNK)])
+
+
+def scores_of(family: Scores, x: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
+    """The discriminator's score of each image, some at a time."""
+    return torch.cat([family.score(part) for part in torch.split(x, CHUNK)])
 
 
 def reconstruct(family: Family, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

@@ -7,6 +7,7 @@ from likelier.metrics.kernel import kernel_distance
 from likelier.metrics.kl_per_dimension import kl_per_dimension
 from likelier.metrics.linear_probe import linear_probe
 from likelier.metrics.manifold import Manifold, precision_recall_density_coverage
+from likelier.metrics.pairwise import pairwise_accuracy
 from likelier.metrics.principal_components import PrincipalComponents, principal_components
 from likelier.metrics.reconstruction import mse, psnr
 from likelier.metrics.silhouette import silhouette
@@ -22,6 +23,7 @@ __all__ = [
     "linear_probe",
     "missing_classes",
     "mse",
+    "pairwise_accuracy",
     "precision_recall_density_coverage",
     "principal_components",
     "psnr",

@@ -10,8 +10,17 @@ from likelier.errors import InputError
 from likelier.files import write_atomically
 from likelier.report.grouping import check_comparable, group_runs
 from likelier.report.reading import clean, read_run
+from likelier.report.standing import verdicts
+from likelier.verdict import Verdict
 
-__all__ = ["write_report"]
+__all__ = ["verdicts_on", "write_report"]
+
+
+def verdicts_on(runs: Sequence[Path]) -> list[Verdict]:
+    """What may be said of every pair of families among these run folders; errors as `write_report`."""
+    read = [read_run(path) for path in runs]
+    check_comparable(read)
+    return verdicts(group_runs(read))
 
 
 def write_report(runs: Sequence[Path], out: Path, *, title: str, command: str) -> Path:

@@ -4,7 +4,7 @@ import json
 import math
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -49,6 +49,8 @@ class Measure:
     better: str
     floor: Mapping[str, float]
     why_not: str
+    noise: float | None = None
+    elsewhere: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -263,8 +265,8 @@ class _Measured:
 def _measures(path: Path, notes: list[str]) -> _Measured | None:
     """The measures by key, in the order of the file."""
     content = _object(path, notes)
-    if content.get("format") != 1:
-        raise InputError(f"its format is {content.get('format')!r}, wanted 1")
+    if content.get("format") != 2:
+        raise InputError(f"its format is {content.get('format')!r}, wanted 2; `likelier measure` takes them again")
     measures = [_measure(item) for item in content["measures"]]
     return _Measured(
         conditions=dict(content.get("conditions") or {}),
@@ -284,9 +286,16 @@ def _measure(item: Mapping[str, Any]) -> Measure:
         value=number,
         unit=str(item.get("unit") or ""),
         better=str(item.get("better") or ""),
-        floor={str(k): n for k, v in (item.get("floor") or {}).items() if (n := _number(v)) is not None},
+        floor=_numbers(item.get("floor")),
         why_not=str(item.get("why_not") or ("no reason was recorded" if value is None else f"it came out as {value}")),
+        noise=_number(item.get("noise")),
+        elsewhere=_numbers(item.get("elsewhere")),
     )
+
+
+def _numbers(value: Any) -> dict[str, float]:
+    """The finite numbers of a JSON object, by name."""
+    return {str(k): n for k, v in (value or {}).items() if (n := _number(v)) is not None}
 
 
 def _frames(path: Path, notes: list[str]) -> tuple[Frame, ...]:

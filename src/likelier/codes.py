@@ -1,0 +1,191 @@
+"""What the codes of a model hold: how well they reconstruct, what they tell of the classes, how they fit the prior.
+
+"The classes cluster in the latent space" needs two baselines, and both stand beside each figure: raw pixels, in which
+classes lie apart before anything is learned, and the same encoder before training.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from likelier import metrics, rng
+from likelier.distributions import Normal
+from likelier.evidence import CHUNK, Evidence, Measure
+from likelier.family import Bounds, Decodes, Encodes, Family
+from likelier.images import Split, as_float
+from likelier.likelihood import dequantise
+from likelier.watch import has_standard_prior, reconstruct
+
+SCATTERED = 2_000
+"""Test images whose codes are drawn, clustered and held against draws from the prior."""
+
+
+CODE_MEASURES = {  # key: (label, unit, better, which images: tested, probed or scattered)
+    "reconstruction_mse": ("reconstruction MSE", "per pixel", "lower", "tested"),
+    "reconstruction_psnr": ("reconstruction PSNR", "dB", "higher", "tested"),
+    "reconstruction_ssim": ("reconstruction SSIM", "", "higher", "tested"),
+    "elbo": ("ELBO", "nats/image", "higher", "tested"),
+    "linear_probe": ("linear probe", "accuracy", "higher", "probed"),
+    "knn_accuracy": ("k-NN accuracy", "accuracy", "higher", "probed"),
+    "silhouette": ("silhouette of classes", "", "higher", "scattered"),
+    "silhouette_pca": ("silhouette in the PCA plane", "", "higher", "scattered"),
+    "nmi": ("NMI of classes and clusters", "", "higher", "scattered"),
+    "nmi_pca": ("NMI in the PCA plane", "", "higher", "scattered"),
+    "active_units": ("active units", "", "", "tested"),
+    "kl": ("KL(q(z|x) ‖ p(z))", "nats/image", "", "tested"),
+    "mmd_to_prior": ("MMD² of codes and prior", "", "lower", "scattered"),
+}
+OF_CLASSES = ("linear_probe", "knn_accuracy", "silhouette", "silhouette_pca", "nmi", "nmi_pca")
+
+
+def code_measures(evidence: Evidence) -> list[Measure]:
+    """Reconstruction, the bound, and what the codes hold; each says why where it does not apply."""
+    values = values_of(evidence)
+    encodes = encodes_and_decodes(evidence.family)
+    floors = baselines(evidence) if encodes and has_classes(evidence) else {}
+    probed = len(evidence.probe_test)
+    sizes = {"tested": len(evidence.images.test), "probed": probed, "scattered": min(SCATTERED, probed)}
+    return [
+        Measure(
+            key,
+            f"{key}_test_n{sizes[which]}{'_dequantised' if key == 'elbo' else ''}",
+            label,
+            value := finite(values.get(key)),
+            unit,
+            better,
+            {who: known[key] for who, known in floors.items() if key in known} or None,
+            None if value is not None else why_no_value(evidence, key, key in values),
+        )
+        for key, (label, unit, better, which) in CODE_MEASURES.items()
+    ]
+
+
+def finite(value: float | None) -> float | None:
+    """The value, if it is a number that JSON can hold."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def why_no_value(evidence: Evidence, key: str, taken: bool) -> str:
+    """Why a measure of codes has no value."""
+    if taken:
+        return "it is not finite"
+    if key == "elbo":
+        return "it has no bound on the likelihood"
+    if not encodes_and_decodes(evidence.family):
+        return "it has no encoder"
+    if key in OF_CLASSES:
+        return "the images have no classes"
+    if key == "reconstruction_ssim":
+        return f"its window of 11 pixels is larger than images of {evidence.images.shape[1]}×{evidence.images.shape[2]}"
+    return "its codes or its prior are not normal"
+
+
+def encodes_and_decodes(family: Family) -> bool:
+    """Whether the family makes codes of images and images of codes."""
+    return isinstance(family, Encodes) and isinstance(family, Decodes)
+
+
+def has_classes(evidence: Evidence) -> bool:
+    """Whether there are classes that codes could hold."""
+    return len(torch.unique(evidence.probe_test.labels)) > 1
+
+
+def values_of(evidence: Evidence) -> dict[str, float]:
+    """Every figure that can be taken, by key."""
+    family, test = evidence.family, evidence.images.test
+    found: dict[str, float] = {}
+    if isinstance(family, Bounds):
+        found["elbo"] = mean_bound(family, test)
+    if not encodes_and_decodes(family):
+        return found
+    found |= reconstruction(family, test.images)
+    if has_classes(evidence):
+        found |= class_measures(partial(codes_of, family), evidence)
+    found["active_units"] = float(metrics.active_units(codes_of(family, test.images)))
+    kl = mean_kl(family, test.images)
+    if kl is not None:
+        found["kl"] = kl
+        found["mmd_to_prior"] = prior_gap(family, evidence.probe_test.images[:SCATTERED])
+    return found
+
+
+def reconstruction(family: Family, images: UInt8[Tensor, "n c h w"]) -> dict[str, float]:
+    """How far decode(E[z|x]) is from x; an error that is not finite is left to be told as such."""
+    rebuilt = torch.cat([reconstruct(family, as_float(x)) for x in torch.split(images, CHUNK)])
+    if not bool(rebuilt.isfinite().all()):
+        return dict.fromkeys(("reconstruction_mse", "reconstruction_psnr", "reconstruction_ssim"), math.nan)
+    x = as_float(images)
+    found = {"reconstruction_mse": metrics.mse(x, rebuilt), "reconstruction_psnr": metrics.psnr(x, rebuilt)}
+    if min(x.shape[2:]) >= 11:
+        found["reconstruction_ssim"] = metrics.ssim(x, rebuilt)
+    return found
+
+
+def baselines(evidence: Evidence) -> dict[str, dict[str, float]]:
+    """What codes must beat: raw pixels, which cluster before anything is learned, and the encoder before training."""
+    return {
+        "raw pixels": class_measures(lambda x: as_float(x).flatten(1), evidence),
+        "untrained encoder": class_measures(partial(codes_of, evidence.untrained), evidence),
+    }
+
+
+def class_measures(coder: Callable[[Tensor], Tensor], evidence: Evidence) -> dict[str, float]:
+    """How well codes separate the classes: read off by probe and neighbours, and as clusters, in the PCA plane too."""
+    train, test = coder(evidence.probe_train.images), coder(evidence.probe_test.images)
+    train_labels, labels = evidence.probe_train.labels, evidence.probe_test.labels
+    few, of_few = test[:SCATTERED], labels[:SCATTERED]
+    plane = plane_of(few).projected
+    return {
+        "linear_probe": metrics.linear_probe(train, train_labels, test, labels),
+        "knn_accuracy": metrics.knn_accuracy(train, train_labels, test, labels),
+        "silhouette": metrics.silhouette(few, of_few),
+        "silhouette_pca": metrics.silhouette(plane, of_few),
+        "nmi": metrics.nmi(few, of_few),
+        "nmi_pca": metrics.nmi(plane, of_few),
+    }
+
+
+def prior_gap(family: Family, images: UInt8[Tensor, "n c h w"]) -> float:
+    """MMD² between one draw of q(z|x) an image and as many draws from the prior."""
+    assert isinstance(family, Encodes)
+    assert isinstance(family, Decodes)
+    generator = rng.generator(0, "codes and prior")
+    codes = torch.cat([family.encode(as_float(x)).sample(generator) for x in torch.split(images, CHUNK)])
+    return metrics.mmd_to_prior(codes, family.prior().sample(generator, len(codes)))
+
+
+def codes_of(family: Family, images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+    """The mean code of every image."""
+    assert isinstance(family, Encodes)
+    return torch.cat([family.encode(as_float(x)).mean for x in torch.split(images, CHUNK)])
+
+
+def mean_kl(family: Family, images: UInt8[Tensor, "n c h w"]) -> float | None:
+    """KL(q(z|x) ‖ p(z)) in nats, averaged over the images; None for codes or a prior that are not (standard) normal."""
+    assert isinstance(family, Encodes)
+    if not has_standard_prior(family):
+        return None
+    posteriors = [family.encode(as_float(x)) for x in torch.split(images, CHUNK)]
+    gaussian = [q for q in posteriors if isinstance(q, Normal)]
+    if len(gaussian) < len(posteriors):
+        return None
+    mu, log_var = torch.cat([q.mu for q in gaussian]), torch.cat([q.log_var for q in gaussian])
+    return metrics.kl_per_dimension(mu, log_var).sum().item()
+
+
+def plane_of(codes: Float[Tensor, "n d"]) -> metrics.PrincipalComponents:
+    """The plane of most variance; a code of one dimension lies on a line of it."""
+    return metrics.principal_components(codes if codes.shape[1] > 1 else F.pad(codes, (0, 1)))
+
+
+def mean_bound(family: Family, split: Split) -> float:
+    """The ELBO over a split in nats per image: one sample of z an image, pixels dequantised."""
+    assert isinstance(family, Bounds)
+    generator = rng.generator(0, "bound")
+    bounds = [family.log_prob_bound(dequantise(x, generator), 1, generator) for x in torch.split(split.images, CHUNK)]
+    return torch.cat(bounds).double().mean().item()
