@@ -18,7 +18,7 @@ ROOMS = [  # from the ground up: a room may import from those above it in this l
     {"files"},
     {"images", "distributions", "losses"},
     {"nn", "data", "metrics", "pictures"},
-    {"family", "run", "features"},
+    {"family", "run", "features", "stability"},
     {"families", "loop", "watch", "report", "describe"},
     {"rehearsal"},
     {"experiment"},
@@ -33,6 +33,7 @@ FORBIDDEN = {  # stricter than the order: who must not know whom
     "metrics": {"images", "family", "nn", "run"},
     "run": {"family", "nn", "images"},
     "loop": {"families", "data", "metrics", "measuring", "watch", "features"},
+    "stability": {"images", "family", "nn", "run"},
     "report": {"family", "images", "metrics", "run"},
 }
 

@@ -11,15 +11,18 @@ from likelier.metrics.pairwise import pairwise_accuracy
 from likelier.metrics.principal_components import PrincipalComponents, principal_components
 from likelier.metrics.reconstruction import mse, psnr
 from likelier.metrics.silhouette import silhouette
+from likelier.metrics.stability import best_minus_last, last_mean_and_sd, rising_fraction, spikes
 
 __all__ = [
     "Manifold",
     "PrincipalComponents",
     "active_units",
+    "best_minus_last",
     "class_histogram_kl",
     "frechet_distance",
     "kernel_distance",
     "kl_per_dimension",
+    "last_mean_and_sd",
     "linear_probe",
     "missing_classes",
     "mse",
@@ -27,5 +30,7 @@ __all__ = [
     "precision_recall_density_coverage",
     "principal_components",
     "psnr",
+    "rising_fraction",
     "silhouette",
+    "spikes",
 ]
