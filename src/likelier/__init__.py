@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from likelier.comparison import compare
     from likelier.data import load as load_images
     from likelier.errors import InputError
+    from likelier.estimating import estimate_likelihood
     from likelier.experiment import load, resume, train
     from likelier.family import Family, Move, Player, Step
     from likelier.images import Images, Split
@@ -30,6 +31,7 @@ __all__ = [
     "Split",
     "Step",
     "compare",
+    "estimate_likelihood",
     "load",
     "load_images",
     "measure",
@@ -41,6 +43,7 @@ _HOME = {
     "compare": "comparison",
     "load_images": "data:load",
     "InputError": "errors",
+    "estimate_likelihood": "estimating",
     "load": "experiment",
     "resume": "experiment",
     "train": "experiment",

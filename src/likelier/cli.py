@@ -149,6 +149,7 @@ def build_parser() -> Parser:
     measure = command("measure", "Measure trained runs: samples, reconstructions, latent space, with floors.")
     measure.add_argument("runs", nargs="+", type=text, metavar="RUN")
     run_options(measure)
+    likelihood_options(measure)
 
     sample = command("sample", "Draw images from a trained run, as one picture or as an array.")
     sample.add_argument("run", type=text, metavar="RUN")
@@ -216,6 +217,25 @@ def run_options(parser: Parser) -> None:
     parser.add_argument(
         "--family", type=text, metavar="MODULE", help="the dotted path of the run's family, if not likelier's own"
     )
+
+
+def likelihood_options(parser: Parser) -> None:
+    """The likelihood in place of the other measures."""
+    group = parser.add_argument_group("likelihood, in nats per image, in place of the other measures")
+    group.add_argument("--likelihood", type=text, metavar="ESTIMATOR", help="ais for any decoder, iwae or elbo")
+    group.add_argument(
+        "--full", action="store_true", help="ais: 16 chains, 10,000 distributions, 10 leapfrogs, 1,000 images"
+    )
+    group.add_argument("--images", type=whole(2, 1e6), metavar="N", help="test images (ais 100, iwae and elbo 1,000)")
+    group.add_argument("--chains", type=whole(1, 1e4), metavar="N", help="ais: chains for each image (4)")
+    group.add_argument("--distributions", type=whole(2, 1e7), metavar="N", help="ais: from prior to posterior (1,000)")
+    group.add_argument("--leapfrogs", type=whole(1, 1e4), metavar="N", help="ais: steps of one HMC move (5)")
+    group.add_argument("--samples", type=whole(1, 1e6), metavar="K", help="iwae: draws for each image (100)")
+    group.add_argument("--observation", type=text, metavar="NAME", help="gaussian, bernoulli or own (gaussian)")
+    group.add_argument(
+        "--variance", type=number(1e-6, 1e6), metavar="V", help="of the Gaussian (tuned on the other test images)"
+    )
+    group.add_argument("--device", type=text, metavar="NAME", help="auto, cpu or cuda (auto)")
 
 
 def read_config(parser: Parser, path: Path) -> dict[str, Any]:

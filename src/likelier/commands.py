@@ -22,6 +22,7 @@ from likelier.experiment import train as train_family
 from likelier.family import Decodes, Encodes, Family, find, names
 from likelier.files import write_atomically
 from likelier.images import Images, as_float, as_uint8
+from likelier.likelihood_command import likelihood_asked, measure_likelihood, print_likelihood
 from likelier.measuring import CHUNK, Reference, value_of, write_arrays
 from likelier.measuring import measure as measure_run
 from likelier.pictures import grid
@@ -195,6 +196,9 @@ def warnings_of(run: Run) -> list[str]:
 
 def measure(given: Given) -> None:
     """`likelier measure`."""
+    if likelihood_asked(given):
+        likelihood(given)
+        return
     results: Given = {}
     references: dict[str, Reference] = {}
     with Terminal(given.get("quiet", False)) as audience:
@@ -214,6 +218,18 @@ def measure(given: Given) -> None:
         return
     for path, result in results.items():
         print_measures(path, result)
+
+
+def likelihood(given: Given) -> None:
+    """`likelier measure --likelihood`."""
+    with Terminal(given.get("quiet", False)) as audience:
+        runs = [Run.open(path) for path in given["runs"]]
+        named_family(given, runs)
+        results = measure_likelihood(given, runs, audience)
+    if given.get("json"):
+        print_json(results)
+    else:
+        print_likelihood(results)
 
 
 def print_measures(path: str, result: Mapping[str, Any]) -> None:

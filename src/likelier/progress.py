@@ -40,6 +40,7 @@ class Terminal:
         self.task: TaskID | None = None
         self.began: int | None = None
         self.announced = self.told = ""
+        self.unit = "images"
 
     def __enter__(self) -> "Terminal":
         self.bar.start()
@@ -57,10 +58,14 @@ class Terminal:
 
     def training(self, name: str, number: int, of: int) -> None:
         """Run `number` of so many begins."""
-        self._remove_task()
         place = f"({number} of {of}) " if of > 1 else ""
-        self.announced = f"{place}training {name}"  # said when it does: until then it may still be refused
-        self.task = self.bar.add_task(name, total=None, speed="", losses="")
+        self.counting(f"{place}training {name}", "images")
+
+    def counting(self, what: str, unit: str) -> None:
+        """Something begins that is counted in a unit of its own."""
+        self._remove_task()
+        self.announced, self.unit = what, unit  # said when it does begin: until then it may still be refused
+        self.task = self.bar.add_task(what, total=None, speed="", losses="")
 
     def progress(self, seen: int, total: int, record: Mapping[str, float]) -> None:
         """The bar moves on."""
@@ -70,12 +75,12 @@ class Terminal:
         losses = "  ".join(f"{k.removeprefix('loss.')} {v:.4g}" for k, v in record.items() if k.startswith("loss."))
         if self.began is None:
             self.began = seen
-            self.console.print(f"{escape(self.announced)}: {total:,} images …", style="dim")
+            self.console.print(f"{escape(self.announced)}: {total:,} {self.unit} …", style="dim")
         if not self.console.is_terminal and (quarter := f"{4 * seen // total * 25}%") not in ("0%", self.told):
             self.told = quarter
-            self.console.print(f"  {quarter:>4}  {seen:,} images  {escape(losses)}", soft_wrap=True)
+            self.console.print(f"  {quarter:>4}  {seen:,} {self.unit}  {escape(losses)}", soft_wrap=True)
         rate = (seen - self.began) / task.elapsed if task.elapsed else 0
-        self.bar.update(self.task, total=total, completed=seen, speed=f"{rate:,.0f} images/s", losses=losses)
+        self.bar.update(self.task, total=total, completed=seen, speed=f"{rate:,.0f} {self.unit}/s", losses=losses)
 
     def note(self, text: str) -> None:
         """Something the user should read now, quiet or not."""

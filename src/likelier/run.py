@@ -195,7 +195,7 @@ class Run:
 
     def forget_measures(self) -> None:
         """Remove what was measured of an earlier state."""
-        for name in ("measures.json", "figures.npz"):
+        for name in ("measures.json", "figures.npz", "likelihood.json", "likelihood.partial.safetensors"):
             (self.path / name).unlink(missing_ok=True)
 
     def rewind_to_start(self) -> None:
