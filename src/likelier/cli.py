@@ -140,14 +140,19 @@ def build_parser() -> Parser:
     compare.add_argument("families", nargs="*", type=text, metavar="FAMILY", help="default: vae gan dcgan vae_gan")
     compare.add_argument("--seeds", type=whole(1, MOST_SEEDS), metavar="N", help="train each family with N seeds (1)")
     training_options(compare)
+    judging_options(compare)
 
     train = command("train", "Train one family in a run directory, or go on with an interrupted run.")
     train.add_argument("family", nargs="?", type=text, metavar="FAMILY", help="`likelier families` lists them (vae)")
     train.add_argument("--checkpoint-seconds", type=number(0), metavar="S", help="between checkpoints (60)")
     training_options(train)
 
-    measure = command("measure", "Measure trained runs: samples, reconstructions, latent space, with floors.")
-    measure.add_argument("runs", nargs="+", type=text, metavar="RUN")
+    measure = command("measure", "Measure trained runs, or images that another program made, beside their floors.")
+    measure.add_argument(
+        "runs", nargs="+", type=text, metavar="RUN", help="or, with --data, a folder of pictures, an .npz or .npy"
+    )
+    measure.add_argument("--data", type=text, metavar="NAME|PATH", help="what other programs' images are held against")
+    judging_options(measure)
     run_options(measure)
     likelihood_options(measure)
 
@@ -193,7 +198,7 @@ def common_options(parser: Parser) -> None:
 def training_options(parser: Parser) -> None:
     """What every command that trains takes."""
     parser.add_argument(
-        "--data", type=text, metavar="NAME|PATH", help="digits, mnist, fashion-mnist or a folder (digits)"
+        "--data", type=text, metavar="NAME|PATH", help="digits, mnist, fashion-mnist, cifar10 or a folder (digits)"
     )
     parser.add_argument("--data-root", type=text, metavar="DIR", help="where the named sets are (LIKELIER_DATA)")
     budget = parser.add_mutually_exclusive_group()
@@ -209,6 +214,17 @@ def training_options(parser: Parser) -> None:
         "--set", type=setting, action="append", metavar="NAME=VALUE", dest="settings", help="a setting of the family"
     )
     parser.add_argument("--resume", type=text, metavar="DIR", help="go on with what was begun in DIR")
+
+
+def judging_options(parser: Parser) -> None:
+    """What every command that measures takes."""
+    parser.add_argument(
+        "--extractor",
+        type=text,
+        metavar="FILE.onnx",
+        help="take features with this network (the data's own)",
+    )
+    parser.add_argument("--table", type=text, metavar="FILE", help="all figures in FILE.csv, or a table in FILE.tex")
 
 
 def run_options(parser: Parser) -> None:

@@ -5,6 +5,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,27 @@ from likelier.comparison import FAMILIES, Comparison, prepared, resume_compariso
 from likelier.comparison import compare as compare_families
 from likelier.describe import family_in_words, first_line
 from likelier.errors import InputError
+from likelier.evidence import CHUNK
 from likelier.experiment import images_of, load
 from likelier.experiment import resume as resume_run
 from likelier.experiment import train as train_family
 from likelier.family import Decodes, Encodes, Family, find, names
+from likelier.features import LEAST, check_usable
+from likelier.features.onnx import ONNX
 from likelier.files import write_atomically
 from likelier.images import Images, as_float, as_uint8
 from likelier.likelihood_command import likelihood_asked, measure_likelihood, print_likelihood
-from likelier.measuring import CHUNK, Reference, value_of, write_arrays
 from likelier.measuring import measure as measure_run
+from likelier.measuring import measure_images, write_arrays
 from likelier.pictures import grid
 from likelier.progress import Terminal, table
+from likelier.reference import REPEATS, Reference, most_samples
 from likelier.report import write_report
 from likelier.run import Run
+from likelier.samples import chosen as chosen_samples
+from likelier.samples import fresh_sets, read_samples
+from likelier.tables import Models, as_csv, as_latex, first_of, most_seeds, values_by_model
+from likelier.verdict import FEW, summarise
 from likelier.watch import posterior_collapse, reconstruct
 
 Given = dict[str, Any]
@@ -39,13 +48,18 @@ TRAINING = ("data", "data_root", "epochs", "images", "minutes", "seed", "out", "
 FIGURES = {
     "frechet_distance": "FD",
     "kernel_distance": "KID",
-    "precision": "prec",
-    "recall": "rec",
-    "density": "dens",
-    "coverage": "cov",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
+    "class_histogram_kl": "class KL",
+    "copied_share": "copies",
     "reconstruction_mse": "MSE",
+    "elbo": "ELBO",
     "linear_probe": "probe",
 }
+NOT_ALONE = ("precision", "density", "elbo")
+"""No arrow: a blur scores highest in the first two, and bounds under different observation models do not compare."""
 
 
 def chosen(given: Given, names: tuple[str, ...]) -> Given:
@@ -92,22 +106,36 @@ def resumed(given: Given, audience: Terminal) -> Run:
 
 def compare(given: Given) -> None:
     """`likelier compare`."""
+    table_file(given)  # refused before anything is trained
     with Terminal(given.get("quiet", False)) as audience:
         if "resume" in given:
             trusted = [name for name in given.get("families", []) if "." in name]
-            refuse_with_resume(given, ("data_root", *(["families"] if trusted else [])))
+            refuse_with_resume(given, ("data_root", "table", *(["families"] if trusted else [])))
             comparison = resume_comparison(
                 given["resume"], data_root=given.get("data_root"), audience=audience, families=trusted
             )
         else:
             families = given.get("families", FAMILIES)
             options = chosen(given, (*TRAINING, "seeds", "settings"))
-            comparison = compare_families(families, **options, audience=audience)
+            comparison = compare_families(families, **options, judge=given.get("extractor"), audience=audience)
+    write_table(given, models_of(comparison))
     if given.get("json"):
         print_json(summary(comparison))
     else:
         print_comparison(comparison)
     print_path("report", comparison.report, given)
+
+
+def table_file(given: Given) -> Path | None:
+    """The file of --table, if there is one and it can be written."""
+    return output_file(given["table"], (".csv", ".tex"), "--table") if "table" in given else None
+
+
+def write_table(given: Given, models: Models) -> None:
+    """What --table asks for."""
+    if (path := table_file(given)) is not None:
+        text = as_csv(models) if path.suffix.lower() == ".csv" else as_latex(models)
+        write_atomically(path, text.encode())
 
 
 def print_path(what: str, path: Path, given: Given) -> None:
@@ -128,26 +156,60 @@ def summary(comparison: Comparison) -> Given:
         }
         for run, result in zip(comparison.runs, comparison.results, strict=True)
     ]
-    return {"report": str(comparison.report), "runs": runs}
+    return {
+        "report": str(comparison.report),
+        "verdicts": [asdict(verdict) for verdict in comparison.verdicts],
+        "runs": runs,
+    }
+
+
+def models_of(comparison: Comparison) -> dict[str, list[Mapping[str, Any]]]:
+    """What was measured, by family."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for run, result in zip(comparison.runs, comparison.results, strict=True):
+        if result:
+            found.setdefault(run.config["family"], []).append(result)
+    return found
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """A line for each run, and the floors."""
-    results = [result for result in comparison.results if result]
+    """A row for each measure, a column for each family, the floors, and what may be said of each pair."""
+    models = models_of(comparison)
+    records = {key: m for key, m in first_of(models).items() if key in FIGURES}
+    arrows = {"lower": " ↓", "higher": " ↑"}
     rows = [
         [
-            run.path.name,
-            *([figure(value_of(result, key)) for key in FIGURES] if result else ["–"] * len(FIGURES)),
-            cost(run),
+            FIGURES[key] + arrows.get(m["better"] if key not in NOT_ALONE else "", ""),
+            *(centre_and_interval(values) for values in values_by_model(models, key).values()),
+            *(figure((m["floor"] or {}).get(kind)) for kind in REAL),
         ]
-        for run, result in zip(comparison.runs, comparison.results, strict=True)
+        for key, m in records.items()
     ]
-    if results:
-        for kind, name in REAL.items():
-            floors = {m["key"]: (m["floor"] or {}).get(kind) for m in results[0]["measures"]}
-            rows.append([name, *(figure(floors.get(key)) for key in FIGURES), ""])
-    n = results[0]["conditions"]["n"] if results else 0
-    table(f"{n:,} samples each", ["run", *FIGURES.values(), "sec"], rows)
+    if rows:
+        seconds = (seconds_of(comparison, family) for family in models)
+        rows.append(["sec", *(centre_and_interval(each) for each in seconds), *("" for _ in REAL)])
+        n = next(iter(models.values()))[0]["conditions"]["n"]
+        seeds = most_seeds(models)
+        how = {1: ""}.get(seeds, ", interquartile mean, 95% interval" if seeds >= FEW else ", median, range")
+        table(f"{n:,} samples each, {seeds} seed{'s' * (seeds > 1)}{how}", ["", *models, *REAL.values()], rows)
+    for verdict in comparison.verdicts:
+        print(verdict.words)
+
+
+def seconds_of(comparison: Comparison, family: str) -> list[float]:
+    """How long each run of a family was trained."""
+    runs = (run for run in comparison.runs if run.config["family"] == family)
+    return [run.done["seconds"] for run in runs if run.done]
+
+
+def centre_and_interval(values: Sequence[float]) -> str:
+    """The centre over the seeds and, on a line of its own, the interval."""
+    if not values:
+        return "–"
+    found = summarise(values)
+    if found.low == found.high:
+        return figure(found.centre)
+    return f"{figure(found.centre)}\n{figure(found.low)}–{figure(found.high)}"
 
 
 def figure(value: float | None) -> str:
@@ -195,14 +257,33 @@ def warnings_of(run: Run) -> list[str]:
 
 
 def measure(given: Given) -> None:
-    """`likelier measure`."""
+    """`likelier measure`: runs, or images that another program made."""
     if likelihood_asked(given):
         likelihood(given)
         return
+    table_file(given)
+    paths = given["runs"]
+    own = [path for path in paths if (Path(path) / "config.json").is_file()]
+    if "data" in given and not own:
+        results = measure_samples(given)
+    elif "data" in given:
+        raise InputError(f"--data beside the run {own[0]}, which knows its data: leave it out, or the run")
+    else:
+        results = measure_runs(given)
+    write_table(given, {path: [result] for path, result in results.items()})
+    if given.get("json"):
+        print_json(results)
+        return
+    for path, result in results.items():
+        print_measures(path, result)
+
+
+def measure_runs(given: Given) -> Given:
+    """The measures of trained runs, written into them, by path."""
     results: Given = {}
     references: dict[str, Reference] = {}
     with Terminal(given.get("quiet", False)) as audience:
-        runs = [Run.open(path) for path in given["runs"]]
+        runs = [run_to_measure(path) for path in given["runs"]]
         named_family(given, runs)
         for run in runs:
             load(run, given.get("family"))  # what cannot be loaded is refused before anything is measured
@@ -210,14 +291,52 @@ def measure(given: Given) -> None:
             digest = run.environment["data_digest"]
             if digest not in references:
                 images = images_of(run, data_root=given.get("data_root"))
-                references[digest] = Reference(images, prepared(images, audience))
+                references[digest] = reference_of(given, images, audience)
             audience.stage(f"measuring {run.path.name}")
             results[path] = measure_run(run, family=given.get("family"), reference=references[digest])
-    if given.get("json"):
-        print_json(results)
-        return
-    for path, result in results.items():
-        print_measures(path, result)
+    return results
+
+
+def run_to_measure(path: str) -> Run:
+    """A run; other programs' images are answered with what is missing."""
+    folder = Path(path)
+    if folder.exists() and not (folder / "config.json").is_file():
+        raise InputError(
+            f"{path} is no run: to judge images that another program made, name what they are held against with --data"
+        )
+    return Run.open(path)
+
+
+def measure_samples(given: Given) -> Given:
+    """The measures of images that another program made, by path."""
+    results: Given = {}
+    with Terminal(given.get("quiet", False)) as audience:
+        images = sources.load(given["data"], given.get("data_root"))
+        check_usable(images)
+        found = {path: read_samples(Path(path), images.shape) for path in given["runs"]}
+        n = min(most_samples(images), *map(len, found.values()))
+        if n < LEAST:
+            raise InputError(f"{n} samples: wanted {LEAST} or more, since neighbours up to the fifth are looked at")
+        if n < most_samples(images):
+            audience.note(
+                f"measured at N = {n:,}: distances are biased upwards by an amount that falls with N, and do not "
+                f"compare with those at {most_samples(images):,}"
+            )
+        reference = reference_of(given, images, audience, n)
+        for path, samples in found.items():
+            audience.stage(f"measuring {path}")
+            results[path] = measure_images(chosen_samples(samples, n), reference, fresh_sets(samples, n, REPEATS))
+            for warning in results[path]["warnings"]:
+                audience.note(f"{path}: {warning}")
+    return results
+
+
+def reference_of(given: Given, images: Images, audience: Terminal, n: int | None = None) -> Reference:
+    """What samples are held against: in the features of the set's own extractor, or of the network of --extractor."""
+    if "extractor" in given:
+        return Reference(images, ONNX(given["extractor"]), n=n)
+    (own,) = prepared(images, audience)
+    return Reference(images, own, n=n)
 
 
 def likelihood(given: Given) -> None:
@@ -313,19 +432,19 @@ def reconstruct_command(given: Given) -> None:
     tell_file(out, given)
 
 
-def output_file(name: str, endings: tuple[str, ...]) -> Path:
+def output_file(name: str, endings: tuple[str, ...], option: str = "--out") -> Path:
     """A file that can be written, or an InputError before anything is done."""
     path = Path(name)
     if path.suffix.lower() not in endings:
-        raise InputError(f"--out {name}: wanted a name that ends in {' or '.join(endings)}")
+        raise InputError(f"{option} {name}: wanted a name that ends in {' or '.join(endings)}")
     if not path.parent.is_dir():
-        raise InputError(f"--out {name}: there is no folder {path.parent}; make it first")
+        raise InputError(f"{option} {name}: there is no folder {path.parent}; make it first")
     if path.is_dir():
-        raise InputError(f"--out {name} is a folder: wanted the name of a file")
+        raise InputError(f"{option} {name} is a folder: wanted the name of a file")
     try:
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
-        raise InputError(f"--out {name} cannot be written: {error.strerror}; choose another folder") from None
+        raise InputError(f"{option} {name} cannot be written: {error.strerror}; choose another folder") from None
     return path
 
 

@@ -25,6 +25,7 @@ from likelier.experiment import images_of, load
 from likelier.family import Decodes, Encodes, build
 from likelier.files import read_json, write_atomically, write_json
 from likelier.images import Images, as_uint8
+from likelier.metrics.neighbours import nearest
 from likelier.reference import Features, Reference, Values, class_names_missing, noise_of
 from likelier.run import Run
 from likelier.stability import stability_in_words, training_stability
@@ -33,6 +34,7 @@ from likelier.watch import has_standard_prior, posterior_collapse
 
 FORMAT = 2
 SHOWN = 64
+PAIRS = 16
 
 OnStage = Callable[[str], None]
 
@@ -258,6 +260,18 @@ def arrays_of(evidence: Evidence) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
             "codes_pca_explained": np.asarray(pca.explained, dtype=np.float32),
         }
     return arrays
+
+
+def nearest_in_training(evidence: Evidence) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+    """The samples that are nearest to training images, and those images: where copies would be seen."""
+    assert evidence.samples is not None
+    assert evidence.features is not None
+    found = nearest(evidence.features.vectors, evidence.reference.whole_train)
+    first = found.distances.argsort(stable=True)[:PAIRS]
+    return {
+        "nearest_samples": evidence.samples[first].numpy(),
+        "nearest_training": evidence.images.train.images[found.indices[first]].numpy(),
+    }
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, np.dtype[Any]]]) -> None:

@@ -112,7 +112,7 @@ class Summary:
     method: Literal["interquartile mean, 95% bootstrap interval", "median, range"]
 
 
-PRIMARY = "frechet_distance"
+PRIMARY: Literal["frechet_distance"] = "frechet_distance"
 ASPECTS: Mapping[str, tuple[str, Literal["lower", "higher"]]] = {
     "recall": ("recall", "higher"),
     "coverage": ("coverage", "higher"),

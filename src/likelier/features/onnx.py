@@ -170,6 +170,6 @@ def output_of(path: Path, session: Any, wanted: str | None) -> str:
     names = [output.name for output in session.get_outputs()]
     if wanted is None and len(names) == 1:
         return str(names[0])
-    if wanted not in names:
+    if wanted is None or wanted not in names:
         raise InputError(f"{path} has the outputs {', '.join(names)}: declare one of them as `output`, not {wanted}")
     return wanted

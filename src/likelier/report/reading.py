@@ -314,6 +314,8 @@ def _frames(path: Path, notes: list[str]) -> tuple[Frame, ...]:
 _ARRAYS = {
     "real": ("u", 4),
     "shared_noise_samples": ("u", 4),
+    "nearest_samples": ("u", 4),
+    "nearest_training": ("u", 4),
     "codes": ("f", 2),
     "code_labels": ("iu", 1),
     "codes_pca": ("f", 2),
