@@ -28,7 +28,7 @@ from likelier.images import Images, as_uint8
 from likelier.metrics.neighbours import nearest
 from likelier.reference import Features, Reference, Values, class_names_missing, noise_of
 from likelier.run import Run
-from likelier.stability import stability_in_words, training_stability
+from likelier.stability import stability_warnings, training_stability
 from likelier.verdict import COPIES_ALLOWED
 from likelier.watch import has_standard_prior, posterior_collapse
 
@@ -103,7 +103,7 @@ def measure(
         "measures": [asdict(m) for m in found],
         "stability": stability,
         "warnings": outcome_warnings(run)
-        or [*warnings_of(evidence), *copying_warnings(found), *stability_in_words(stability)],
+        or [*warnings_of(evidence), *copying_warnings(found), *stability_warnings(stability)],
     }
     arrays = arrays_of(evidence)
     write_json(run.path / "measures.json", result)

@@ -161,7 +161,18 @@ def stability_in_words(stability: Mapping[str, Any]) -> list[str]:
     ['vae is steady: its loss rose beyond its noise in at most 5% of the steps, at most 1% of the points were
     spikes, and no gradient after the first tenth reached 5 times the median.']
     """
-    said = [sentence for name, player in stability["players"].items() for sentence in player_in_words(name, player)]
+    of_players = [s for name, player in stability["players"].items() for s in player_in_words(name, player)]
+    return [*of_players, *stability_warnings(stability)]
+
+
+def stability_warnings(stability: Mapping[str, Any]) -> list[str]:
+    """What `training_stability` found of the whole training that a reader of its figures should know.
+
+    >>> lines = [{"images": 1000 * t, "evaluation": True, "fd": 9.0 + abs(t - 3)} for t in range(1, 9)]
+    >>> stability_warnings(training_stability(lines))
+    ['The training was better before: the best fd lies more than 10% below the last.']
+    """
+    said: list[str] = []
     pairwise, gap, worse = (stability[key] for key in ("d_pairwise", "d_gap", "fd_best_minus_last_relative"))
     if pairwise is not None and pairwise >= WON:
         said.append(
