@@ -98,6 +98,14 @@ def test_help_does_not_import_torch(arguments: list[str]):
     assert "likelier" in done.stdout
 
 
+def test_importing_the_report_is_light():
+    code = (
+        "import sys, likelier.report, likelier.stability; sys.exit(str({'torch', 'matplotlib'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip() == "set()"
+
+
 @pytest.mark.parametrize("name", names())
 def test_a_family_states_its_paper_and_tags_its_equations(name: str):
     text = (ROOT / "families" / f"{name}.py").read_text()

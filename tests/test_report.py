@@ -110,11 +110,14 @@ def write_logs(folder: Path, family: str, rng: np.random.Generator) -> None:
             noise[player] = level * (1 + 0.06 * rng.standard_normal())
         line: dict[str, Any] = {"images": images, "turns": images // 128}
         line |= {f"loss.{player}": value for player, value in noise.items()}
+        line |= {f"grad_norm.{player}": 3.0 for player in noise}
         if family == "vae":
             line |= {"elbo": -noise["vae"], "kl": 25.0}
         lines.append(line)
     for images in POINTS:
-        line = {"images": images, "evaluation": True}
+        line = {"images": images, "evaluation": True, "fd": QUALITY[family] * (1 + float(np.exp(-images / 9000)))}
+        if "discriminator" in PLAYERS[family]:
+            line |= {"d_pairwise": 0.995, "d_gap": 0.02}
         if "vae" in family:
             line |= {"elbo": -108 - 440 * float(np.exp(-images / 9000)), "kl": 25.1, "mse": 0.02}
         lines.append(line)
@@ -360,6 +363,44 @@ def test_a_diverged_run_ranks_last(tmp_path: Path) -> None:
     (runs[3] / "done").write_text('{"status": "diverged", "images": 9, "seconds": 1, "message": ""}')
     frechet = sections(group_runs([read_run(run) for run in runs]), Footnotes())[0].rows[0]
     assert [cell.best for cell in frechet.cells] == [True, False]
+
+
+def stability_of(html: str) -> str:
+    return html[html.index('<section id="stability">') : html.index('<section id="latent">')]
+
+
+def test_stability_has_a_row_for_every_player_and_every_family(comparison: Path) -> None:
+    section = stability_of(comparison.read_text())
+    players, families = re.findall(r"<tbody>(.*?)</tbody>", section, re.DOTALL)
+    found = re.findall(r'</span>(\w+)</span><span class="detail">(\w+)</span></th>', players)
+    assert found == [(family, player) for family, names in PLAYERS.items() for player in names]
+    assert re.findall(r"</span>(\w+)</span></th>", families) == list(PLAYERS)
+    distances = QUALITY["vae_gan"] * (1 + np.exp(-np.array(POINTS[-5:]) / 9000))
+    assert f"{distances.mean():.2f} ± {distances.std(ddof=1):.2f}" in families
+    vae = families[: families.index("</tr>")]
+    assert vae.count("n/a") == 2
+    assert "no evaluation has d_pairwise: it takes a discriminator" in section
+    assert "<strong>gan, seeds 0, 1 and 2</strong>: The discriminator has won" in section
+
+
+def test_stability_shows_what_was_logged_and_no_more(tmp_path: Path) -> None:
+    """Logs from before evaluations held distances, one of them too short for medians."""
+    runs = [make_run(tmp_path / f"vae-{seed}", "vae", seed) for seed in (0, 1)]
+    for run, n in zip(runs, (200, 20), strict=True):
+        falling = [{"images": 128 * t, "loss.vae": 1 / t, "grad_norm.vae": 1.0} for t in range(1, n + 1)]
+        json_lines(run / "metrics.jsonl", falling)
+    section = stability_of(report(tmp_path / "report.html", *runs))
+    assert section.count("<table") == 1
+    assert "n = 1 of 2" in section
+    assert "<strong>vae, seed 0</strong>: vae is steady" in section
+    for run in runs:
+        json_lines(run / "metrics.jsonl", [{"images": 128, "loss.vae": 1.0}])
+    section = stability_of(report(tmp_path / "report.html", *runs))
+    assert "1 losses: wanted at least 60" in section
+    assert "no finite grad_norm.vae was logged" in section
+    for run in runs:
+        json_lines(run / "metrics.jsonl", [])
+    assert "Nothing was logged that would tell." in stability_of(report(tmp_path / "report.html", *runs))
 
 
 def test_size(comparison: Path) -> None:

@@ -1,6 +1,7 @@
 """Runs in, one self-contained HTML file out: the table of measures, the pictures, the curves and how to get them again.
 
-The report reads what is written in the run folders and nothing else: no model is loaded, nothing is recomputed.
+The report reads what is written in the run folders and nothing else: no model is loaded, and nothing is computed again.
+How steadily a training went is read off its log.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ def write_report(runs: Sequence[Path], out: Path, *, title: str, command: str) -
     `command` is the command line that reproduces the comparison; it is printed on the page, not run. Raises InputError
     if there is no run, if a folder is no run, or if the runs cannot be compared.
     """
-    from likelier.report.page import render  # matplotlib with it: whoever only trains need not wait for that
+    from likelier.report.page import render  # matplotlib and torch with it: whoever only trains need not wait for that
 
     if not runs:
         raise InputError("there are no runs to report on: wanted at least one run folder; `likelier train` writes one")

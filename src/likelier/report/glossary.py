@@ -79,6 +79,39 @@ TERMS: dict[str, str] = {
         "All families decode the same random codes, so a column shows what each makes of one and the same draw."
         " That the pictures differ is normal: each family has its own latent space."
     ),
+    "rising_fraction": (
+        "The share of training in which a loss, smoothed by a running median, climbs by more than its noise explains. "
+        "0 is a loss that falls or stays, as that of a single player should. In a game one player's progress is the "
+        "other's loss, so a share near one half is two players chasing each other."
+    ),
+    "spikes": (
+        "How many points of the log stand out of the loss around them by more than six standard deviations of the "
+        "local noise. Noise alone has next to none."
+    ),
+    "grad_norm_median": (
+        "The length of a player's gradient: how strongly its loss asks it to move. Only the same player of another "
+        "seed has the same scale. Without the first tenth of training."
+    ),
+    "grad_norm_peak": (
+        "The largest gradient as a multiple of the usual one. Far above 1, single batches jolt the player. Without "
+        "the first tenth of training."
+    ),
+    "d_pairwise": (
+        "How often the discriminator rates a held-out image above a sample, over all pairs. At 0.5 it cannot tell "
+        "them apart; at 1 it has won, and the generator learns little from it."
+    ),
+    "d_gap": (
+        "How much more often than half of the time the discriminator rates a training image above one that it has "
+        "not seen. 0 is no memory; far above 0 it knows the training images by heart, and judges them by that."
+    ),
+    "fd_mean": (
+        "The Fréchet distance over the last evaluations during training, with its standard deviation. Evaluations lie "
+        "further apart the longer the training, so the deviation holds what was still gained as well as what swayed."
+    ),
+    "fd_best_minus_last_relative": (
+        "How far below the last Fréchet distance the best one of the training lay, as a share of the last. 0 is a "
+        "training that ended at its best; a large share is one that was better before."
+    ),
     "seconds": ("Time spent in training alone, without evaluation and measurement. It depends on the machine."),
     "images": ("Training images shown, repeats included: the budget that all families share."),
     "parameters": ("Numbers that training adjusts, in all networks of the family together."),

@@ -18,6 +18,7 @@ from likelier.report.glossary import TERMS
 from likelier.report.grouping import Group
 from likelier.report.pixels import Bitmap, bitmap, halves, thinned, tiled
 from likelier.report.reading import Array, Run
+from likelier.report.steadiness import steadiness
 from likelier.report.table import Footnotes, number, sections
 
 _WIDE = 1104
@@ -91,6 +92,7 @@ def render(groups: Sequence[Group], *, title: str, command: str) -> str:
     table = sections(groups, footnotes)
     names = _class_names(groups)
     seen = _seen(groups)
+    steady = steadiness(groups)
     return environment.get_template("template.html.j2").render(
         title=title,
         command=command,
@@ -111,6 +113,8 @@ def render(groups: Sequence[Group], *, title: str, command: str) -> str:
         training=_training(groups),
         reconstructions=[_reconstructions(group, len(groups)) for group in groups],
         losses=[_losses(group, seen) for group in groups],
+        steady=steady,
+        steady_words=_said_once(steady.words),
         latent=[_latent(group, names) for group in groups],
         legend=_legend(groups, names),
         histograms=[_histogram(group, _top_share(groups)) for group in groups],
@@ -200,16 +204,20 @@ def _verdict(groups: Sequence[Group]) -> str:
 
 def _warnings(groups: Sequence[Group]) -> list[Note]:
     """What a reader has to know before believing the table; the same words of several seeds are said once."""
+    said = [(group, run, text) for group in groups for run in group.runs for text in _run_warnings(run)]
+    notes = _said_once(said)
+    return [*notes, *(Note("all runs", text, False) for text in _unequal(_runs(groups)))]
+
+
+def _said_once(said: Sequence[tuple[Group, Run, str]]) -> list[Note]:
+    """The same words about several seeds of a family as one note."""
     found: dict[tuple[str, str], list[int]] = {}
-    for group in groups:
-        for run in group.runs:
-            for text in _run_warnings(run):
-                found.setdefault((group.label, text), []).append(run.seed)
-    notes = [
+    for group, run, text in said:
+        found.setdefault((group.label, text), []).append(run.seed)
+    return [
         Note(f"{label}, seed{'s' * (len(seeds) > 1)} {_words([str(s) for s in seeds])}", text, _is_collapse(text))
         for (label, text), seeds in found.items()
     ]
-    return [*notes, *(Note("all runs", text, False) for text in _unequal(_runs(groups)))]
 
 
 def _is_collapse(text: str) -> bool:

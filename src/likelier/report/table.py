@@ -124,12 +124,12 @@ def _measure_row(key: str, groups: Sequence[Group], footnotes: Footnotes) -> Row
     """The row of one measure; the wording is that of the first run that has it."""
     first = next((run.measures[key] for group in groups for run in group.runs if key in run.measures), None)
     values = [[m.value for m in _measures(group, key) if m.value is not None] for group in groups]
-    decimals = _decimals([value for of_group in values for value in of_group])
+    decimals = decimals_for([value for of_group in values for value in of_group])
     better = first.better if first and key not in NEVER_BEST else ""
     ranks = [_rank(group, key, better) for group in groups]
     best = _best(ranks, better)
     cells = tuple(
-        _cell(of_group, len(group.runs), lambda value: number(value, decimals), rank is not None and rank == best)
+        over_seeds(of_group, len(group.runs), lambda value: number(value, decimals), rank is not None and rank == best)
         if of_group
         else Cell("n/a", gap=footnotes.number(_why_not(group, key)))
         for group, of_group, rank in zip(groups, values, ranks, strict=True)
@@ -160,7 +160,7 @@ def _measures(group: Group, key: str) -> list[Measure]:
     return [run.measures[key] for run in group.runs if key in run.measures]
 
 
-def _cell(values: Sequence[float], runs: int, show: Callable[[float], str], best: bool = False) -> Cell:
+def over_seeds(values: Sequence[float], runs: int, show: Callable[[float], str], best: bool = False) -> Cell:
     """Median and range over seeds; a seed without a number is told, since the range is then of fewer than it seems."""
     low, high = show(min(values)), show(max(values))
     details = [f"{low} to {high}"] if low != high else []
@@ -196,7 +196,7 @@ def _why_not(group: Group, key: str) -> str:
     return "this was not among the measures taken of the run" if measured else "not measured yet"
 
 
-def _decimals(values: Sequence[float]) -> int:
+def decimals_for(values: Sequence[float]) -> int:
     """Decimals that give the value nearest to 0 three digits but the largest at most four; counts get none."""
     sizes = [abs(value) for value in values if value != 0]
     if not sizes or all(value == round(value) for value in values):
@@ -214,7 +214,7 @@ def _references(groups: Sequence[Group], key: str) -> tuple[tuple[str, str], ...
                 found.setdefault(name, []).append(value)
     shown = []
     for name, values in found.items():
-        places = _decimals(values)
+        places = decimals_for(values)
         low, high = number(min(values), places), number(max(values), places)
         shown.append((name, low if low == high else f"{low} to {high}"))
     return tuple(shown)
@@ -254,7 +254,7 @@ def _cost_row(
         elif min(values) == max(values):
             cells.append(Cell(show(values[0])))
         else:
-            cells.append(_cell(values, len(group.runs), show))
+            cells.append(over_seeds(values, len(group.runs), show))
     return Row(label, "", "", TERMS[key], tuple(cells), ())
 
 
