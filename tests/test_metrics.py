@@ -16,18 +16,27 @@ from likelier import metrics
 from likelier.errors import InputError
 from likelier.metrics import (
     active_units,
+    authenticity,
     class_histogram_kl,
+    copied_share,
+    data_copying_ct,
     frechet_distance,
+    frechet_distance_infinity,
     inputs,
     kernel_distance,
     kl_per_dimension,
+    knn_accuracy,
     linear_probe,
     missing_classes,
+    mmd_to_prior,
     mse,
+    nmi,
     precision_recall_density_coverage,
     principal_components,
     psnr,
     silhouette,
+    ssim,
+    stacked_modes,
 )
 
 # Under the run-time check of shapes, a wrong shape is refused before the function's own message.
@@ -234,9 +243,31 @@ def test_distances_refuse_what_is_not_features(metric: Callable[[Tensor, Tensor]
             metric(x, y)
 
 
+@pytest.mark.parametrize("metric", PAIRWISE)
+def test_real_features_that_do_not_vary_are_refused_and_fakes_that_do_not_are_not(
+    metric: Callable[[Tensor, Tensor], object],
+) -> None:
+    x = normal(20, 3)
+    one_point = torch.full((20, 3), 0.1)
+    for dead in (one_point, torch.nextafter(one_point, torch.ones(())) * torch.tensor([1, 1, -1])):
+        for y in (x, one_point):
+            with pytest.raises(InputError, match="do not vary"):
+                metric(dead, y)
+    metric(x, one_point)
+    metric(torch.cat([x[:, :1], one_point[:, 1:].double()], dim=1), x)  # some features may be dead
+
+
+def test_a_collapsed_set_of_fakes_gets_its_figures() -> None:
+    x = normal(500, 4)
+    one_point = torch.zeros(500, 4, dtype=torch.float64)
+    expected = x.mean(0).square().sum() + x.var(0).sum()
+    assert frechet_distance(x, one_point) == pytest.approx(float(expected), rel=1e-9)
+    assert kernel_distance(x, one_point) > 0.1
+
+
 def test_no_metric_touches_the_global_generators() -> None:
     codes, labels = blobs()
-    images = torch.linspace(0, 1, 64).reshape(1, 1, 8, 8)
+    images = torch.linspace(0, 1, 144).reshape(1, 1, 12, 12)
 
     def state() -> tuple[object, ...]:
         return torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())  # noqa: NPY002
@@ -251,6 +282,15 @@ def test_no_metric_touches_the_global_generators() -> None:
     linear_probe(codes, labels, codes, labels)
     silhouette(codes, labels)
     principal_components(codes)
+    authenticity(codes, codes + 1)
+    copied_share(codes, codes + 1, codes)
+    data_copying_ct(codes, codes + 1, codes, cells=2)
+    frechet_distance_infinity(codes, codes + 1, torch.Generator().manual_seed(0))
+    knn_accuracy(codes, labels, codes, labels)
+    mmd_to_prior(codes, codes + 1)
+    nmi(codes, labels)
+    ssim(images, images / 2)
+    stacked_modes(labels[:, None].expand(-1, 3))
     assert state() == before
 
 

@@ -22,14 +22,14 @@ def frechet_distance(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
     compare at equal n only.
 
     Args:
-        x: features [n, d], n ≥ 2; n < d is allowed.
+        x: features [n, d] of real images, n ≥ 2; n < d is allowed.
         y: features [m, d] from the same extractor.
 
     Returns:
         The distance in squared units of the features, at least 0.
 
     Raises:
-        InputError: fewer than two rows, NaN or infinite features, or different d.
+        InputError: fewer than two rows, NaN or infinite features, different d, or an x that does not vary.
 
     Source:
         Heusel et al.: GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium, 2017,

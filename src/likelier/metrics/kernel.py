@@ -21,14 +21,14 @@ def kernel_distance(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
     means that it can be negative: of a set with itself it is −(2/n)(mean k(x, x) − mean of k(x, x′)), not 0.
 
     Args:
-        x: features [n, d], n ≥ 2.
+        x: features [n, d] of real images, n ≥ 2.
         y: features [m, d] from the same extractor, m ≥ 2.
 
     Returns:
         MMD², which has no unit: the kernel defines the scale.
 
     Raises:
-        InputError: fewer than two rows, NaN or infinite features, or different d.
+        InputError: fewer than two rows, NaN or infinite features, different d, or an x that does not vary.
 
     Source:
         Bińkowski, Sutherland, Arbel, Gretton: Demystifying MMD GANs, 2018, arXiv 1801.01401, Eq. (4) and section 4.
@@ -45,11 +45,16 @@ def mean_within(x: Float[Tensor, "n d"]) -> float:
     """The mean of k over all ordered pairs of different rows."""
     n, d = x.shape
     itself = float((x.square().sum(dim=1) / d + 1).pow(3).sum())
-    return (kernel_sum(x, x) - itself) / (n * (n - 1))
+    # k is symmetric: of two chunks, only the pairs of the first with the second are computed, and counted twice.
+    size, total = chunk_rows(n), 0.0
+    for start in range(0, n, size):
+        part, later = x[start : start + size], x[start + size :]
+        total += kernel_sum(part, part) + 2 * kernel_sum(part, later)
+    return (total - itself) / (n * (n - 1))
 
 
 def kernel_sum(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
     """Σ_{ij} k(xᵢ, yⱼ), some rows of the kernel's matrix at a time."""
     d = x.shape[1]
-    chunks = torch.split(x, chunk_rows(len(y)))
+    chunks = torch.split(x, chunk_rows(max(1, len(y))))
     return float(torch.stack([(part @ y.mT).div_(d).add_(1).pow_(3).sum() for part in chunks]).sum())

@@ -47,7 +47,7 @@ def precision_recall_density_coverage(real: Float[Tensor, "n d"], fake: Float[Te
         The four figures. They depend on n and m: compare at equal sizes only.
 
     Raises:
-        InputError: k < 1, k rows or fewer, NaN or infinite features, or different d.
+        InputError: k < 1, k rows or fewer, NaN or infinite features, different d, or real features that do not vary.
 
     Source:
         Kynkäänniemi et al.: Improved Precision and Recall Metric for Assessing Generative Models, 2019,
