@@ -271,11 +271,10 @@ class Subject:
         """Test images as what the observation model is a density of."""
         chosen = images.test.images[index]
         generator = rng.generator(self.seed, "pixel noise", purpose)
-        observed = {
-            "gaussian": partial(dequantise, generator=generator),
-            "bernoulli": partial(binarise, generator=generator),
-            "own": as_float,
-        }[self.kind](chosen)
+        if self.kind == "own":
+            observed = as_float(chosen)
+        else:
+            observed = (dequantise if self.kind == "gaussian" else binarise)(chosen, generator)
         return observed.flatten(1).to(self.device)
 
     def observation(self, variance: float | None) -> Gaussian | Bernoulli:
