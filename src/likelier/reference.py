@@ -5,7 +5,7 @@ and no noise, so it is shown beside a figure and not subtracted. The noise is ho
 samples and the real images of the reference are drawn again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -110,10 +110,10 @@ class Reference:
         """Every measure that compares `fake` with as many training images, by key."""
         x, y = self.train.vectors, fake.vectors
         overlap = metrics.precision_recall_density_coverage(x, y)
-        infinity = metrics.frechet_distance_infinity(x, y, rng.generator(0, "subsets for FD infinity"))
+        generator = rng.generator(0, "subsets for FD infinity")
         return {
             "frechet_distance": metrics.frechet_distance(x, y),
-            "frechet_distance_infinity": infinity,
+            "frechet_distance_infinity": unless_too_few(lambda: metrics.frechet_distance_infinity(x, y, generator)),
             "kernel_distance": metrics.kernel_distance(x, y),
             **overlap._asdict(),
             **self.classes_of(fake),
@@ -138,7 +138,7 @@ class Reference:
         return {
             "copied_share": metrics.copied_share(self.whole_train, yardstick, fake),
             "authenticity": metrics.authenticity(self.whole_train, fake, self.train_nearest),
-            "data_copying_ct": metrics.data_copying_ct(self.whole_train, yardstick, fake),
+            "data_copying_ct": unless_too_few(lambda: metrics.data_copying_ct(self.whole_train, yardstick, fake)),
         }
 
     def distances(self, sets: Sequence[UInt8[Tensor, "n c h w"]]) -> list[float]:
@@ -188,6 +188,14 @@ class Reference:
         }
 
 
+def unless_too_few(metric: Callable[[], float]) -> float | None:
+    """The figure, or None where the metric refuses sets as small as these: the others have theirs all the same."""
+    try:
+        return metric()
+    except InputError:
+        return None
+
+
 def most_samples(images: Images) -> int:
     """N: as many as half the training split and the test split allow, and at most 10,000."""
     return min(MOST, len(images.train) // 2, len(images.test))
@@ -210,8 +218,3 @@ def class_names_missing(classes: Sequence[str], fake: Tensor | None, real: Tenso
         return []
     absent = ((fake == 0) & (real > 0)).tolist()
     return [name for name, gone in zip(classes, absent, strict=True) if gone]
-
-
-def only_known(values: Mapping[str, float | None]) -> dict[str, float]:
-    """Those that have a value."""
-    return {name: value for name, value in values.items() if value is not None}
