@@ -10,7 +10,7 @@ the bytes (Theis, van den Oord, Bethge: A note on the evaluation of generative m
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
@@ -25,6 +25,7 @@ LEAST = 1e-6
 """A pixel's probability is kept this far from 0 and 1, where float32 ends: a wrong bit costs 13.8 nats at the most."""
 
 
+@runtime_checkable
 class Observation(Protocol):
     """p(x|z), given the images that z decodes to."""
 
