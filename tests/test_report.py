@@ -310,6 +310,21 @@ def test_opens_quietly_and_fits(comparison: Path, chromium: Any, width: int, sch
         assert visit.page.evaluate(POOR_CONTRAST) == []
 
 
+@pytest.mark.parametrize(("seeds", "scheme"), [(5, "dark"), (3, "light")])
+def test_verdicts_fit_a_phone(chromium: Any, tmp_path: Path, seeds: int, scheme: str) -> None:
+    """With three seeds there can be none, so the pairs are folded until they are asked for."""
+    report(tmp_path / "report.html", *make_contest(tmp_path, seeds))
+    with Visit(chromium, tmp_path / "report.html", 390, color_scheme=scheme) as visit:
+        pairs = visit.page.locator(".judgements li")
+        assert pairs.count() == 6
+        assert pairs.first.is_visible() == (seeds >= 5)
+        if seeds < 5:
+            visit.page.locator(".pairs > summary").press("Enter")
+        assert pairs.first.is_visible()
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert visit.page.evaluate(POOR_CONTRAST) == []
+
+
 def test_animation_by_slider_button_and_keyboard(comparison: Path, chromium: Any) -> None:
     expect = pytest.importorskip("playwright.sync_api").expect
     with Visit(chromium, comparison) as visit:
