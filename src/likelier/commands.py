@@ -302,7 +302,8 @@ def run_to_measure(path: str) -> Run:
     folder = Path(path)
     if folder.exists() and not (folder / "config.json").is_file():
         raise InputError(
-            f"{path} is no run: to judge images that another program made, name what they are held against with --data"
+            f"{path} is no run: wanted the folder of a run, as `likelier train --out` makes it; to judge images that "
+            "another program made, name what they are held against with --data"
         )
     return Run.open(path)
 
