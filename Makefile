@@ -12,7 +12,7 @@ DEMO ?= demo
 # The lab's variance of ½ was chosen with 784 pixels; on the 64 of these digits it would hardly ask for a likeness.
 DEMO_SETTINGS ?= --set vae.variance=0.05
 
-.PHONY: demo test test-all check clean
+.PHONY: demo test test-all check extractors clean
 
 demo: $(VENV)/installed
 	@if [ -e $(DEMO)/compare.json ]; then $(BIN)/likelier compare --resume $(DEMO); \
@@ -25,9 +25,13 @@ test-all: check
 	$(BIN)/pytest
 
 check: $(VENV)/installed-dev
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests recipes benchmarks
+	$(BIN)/ruff format --check src tests recipes benchmarks
 	$(BIN)/mypy
+
+# For a new recipe only: figures in new features are new figures. make extractors LIKELIER_DATA=DATA
+extractors: $(VENV)/installed
+	LIKELIER_DATA=$(LIKELIER_DATA) $(BIN)/python recipes/extractors/freeze.py
 
 # torch first, and alone (constraints.txt says why); what it needs itself comes with the rest.
 $(VENV)/installed: constraints.txt pyproject.toml

@@ -60,6 +60,45 @@ def test_figures_that_are_not_finite_do_not_hide_the_others(tmp_path: Path):
     assert comparison.report.exists()
 
 
+class Listener:
+    """An audience that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def stage(self, name: str) -> None: ...
+
+    def training(self, name: str, number: int, of: int) -> None: ...
+
+    def progress(self, seen: int, total: int, record: dict[str, float]) -> None: ...
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_five_seeds_have_a_preliminary_verdict_and_the_pairs_are_declared(tmp_path: Path):
+    listener = Listener()
+    comparison = likelier.compare(
+        ["vae", "gan"], images=3_000, seeds=5, out=tmp_path / "c", settings={"vae.variance": 0.05}, audience=listener
+    )
+    plan = json.loads((tmp_path / "c" / "compare.json").read_text())
+    assert (plan["primary"], plan["pairs"]) == ("frechet_distance", [["vae", "gan"]])
+    assert "preliminary" in listener.notes[0], "said before anything is trained"
+    (verdict,) = comparison.verdicts
+    assert {verdict.a, verdict.b} == {"vae", "gan"}
+    assert verdict.preliminary or verdict.outcome == "no verdict"
+    assert verdict.noise > 0
+    again = resume_comparison(tmp_path / "c")
+    assert again.verdicts == comparison.verdicts
+
+
+def test_fewer_seeds_have_figures_and_no_verdict(tmp_path: Path):
+    listener = Listener()
+    comparison = likelier.compare(["vae", "gan"], images=400, seeds=2, out=tmp_path / "c", audience=listener)
+    assert "no verdict" in listener.notes[0]
+    assert [verdict.outcome for verdict in comparison.verdicts] == ["no verdict"]
+
+
 def test_settings_find_their_family():
     given = {"lr": 1e-3, "gan.latent": 8, "variance": 0.1}
     assert settings_by_family(["vae", "gan"], given) == {
@@ -96,6 +135,7 @@ def test_the_command_does_it_again(tmp_path: Path):
     comparison = likelier.compare(["vae"], images=400, seed=3, out=tmp_path / "c", settings={"latent": 2})
     plan = json.loads((comparison.path / "compare.json").read_text())
     assert command_of(plan) == "likelier compare vae --data digits --images 400 --seed 3 --set vae.latent=2"
+    assert plan["pairs"] == []
     plan |= {"data": "mnist", "data_root": "/somewhere", "images": None, "epochs": 0.1234567, "seeds": [0, 1]}
     wanted = "likelier compare vae --data mnist --data-root DATA --epochs 0.1234567 --seeds 2 --set vae.latent=2"
     assert command_of(plan) == wanted

@@ -171,7 +171,7 @@ def test_z_score_agrees_with_scipy_ties_included() -> None:
     from scipy.stats import mannwhitneyu, norm
 
     for x, y in ((normal(60, 1), normal(45, 1, seed=1) + 0.3), (normal(60, 1).round(), normal(45, 1, seed=1).round())):
-        u, p = mannwhitneyu(x[:, 0], y[:, 0], alternative="less", method="asymptotic", use_continuity=False)
+        _, p = mannwhitneyu(x[:, 0], y[:, 0], alternative="less", method="asymptotic", use_continuity=False)
         assert z_score(x[:, 0], y[:, 0]) == pytest.approx(float(norm.ppf(p)), rel=1e-9)
     assert z_score(torch.ones(30).double(), torch.ones(20).double()) == 0
 

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 import likelier
 from likelier import rng
 from likelier.experiment import load, train
-from likelier.features import extractor
+from likelier.features import extractor, network
 from likelier.images import Images, Split, as_float
-from likelier.measuring import Reference, measure, shared_noise, value_of
+from likelier.measuring import SAMPLE_MEASURES, measure, measure_images, shared_noise, value_of
+from likelier.reference import Reference, noise_of
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def test_floors_are_what_real_images_score(reference: Reference):
         assert floor["recall"] > 0.9
         assert floor["coverage"] > 0.9
         assert floor["missing_classes"] == 0
-        assert 0 < floor["frechet_distance"] < 20
+        assert 0 < floor["frechet_distance"] < 2
 
 
 def test_n_is_half_the_training_split_or_the_test_split(reference: Reference):
@@ -86,6 +87,13 @@ def test_a_measured_run_holds_its_measures(family: str, tmp_path: Path, referenc
     by_key = {m["key"]: m for m in result["measures"]}
     assert by_key["frechet_distance"]["name"] == f"fd_{reference.extractor.name}_train_n599_u8"
     assert set(by_key["precision"]["floor"]) == {"train–train", "train–test"}
+    distance = by_key["frechet_distance"]
+    assert len(distance["elsewhere"]) == 2
+    assert reference.extractor.name not in distance["elsewhere"]
+    assert 0 < distance["noise"] < distance["value"]
+    assert result["stability"]["fd_count"] > 0
+    assert (result["stability"]["d_pairwise"] is not None) == (family == "gan")
+    assert result["conditions"]["data_digest"] == reference.images.digest
     encodes = family == "vae"
     for key in ("reconstruction_mse", "linear_probe", "silhouette", "active_units", "kl", "elbo"):
         assert (by_key[key]["value"] is not None) == encodes
@@ -149,3 +157,84 @@ def test_labels_outside_the_classes_are_refused(digits: Images):
     split = Split(digits.test.images, digits.test.labels + 5)
     with pytest.raises(likelier.InputError, match="labels from 5 to 14"):
         Images("bad", split, split, digits.classes)
+
+
+def test_the_names_carry_every_condition(reference: Reference, digits: Images):
+    other = Reference(digits, extractor(digits, seed=1), n=300)
+    for judge, name in ((reference, extractor(digits).name), (other, extractor(digits, seed=1).name)):
+        found = measure_images(digits.test.images[: judge.n], judge)
+        assert {m["name"] for m in found["measures"]} == {
+            f"{short}_{name}_train_n{judge.n}_u8" for short, *_ in SAMPLE_MEASURES.values()
+        }
+
+
+def test_a_distance_has_the_noise_of_its_samples_and_of_the_real_images(reference: Reference, digits: Images):
+    order = torch.randperm(599, generator=rng.generator(0, "halves"))
+    small = Reference(digits, extractor(digits), n=100)
+    sets = [digits.test.images[part] for part in torch.split(order, 100)][:5]
+    found = measure_images(sets[0], small, sets[1:])["measures"][0]
+    again = [
+        likelier.metrics.frechet_distance(
+            small.extractor.features(digits.train.images[index]), small.extractor.features(s)
+        )
+        for index, s in zip(small.disjoint, sets, strict=True)
+    ]
+    assert found["noise"] == pytest.approx(noise_of(again))
+    assert len(set(torch.cat(small.disjoint).tolist())) == 500, "the real images are disjoint"
+    assert measure_images(sets[0], small)["measures"][0]["noise"] is None
+
+
+def test_copies_score_as_copies_and_held_out_images_as_themselves(reference: Reference, digits: Images):
+    copies = measure_images(digits.train.images[:599], reference)
+    honest = measure_images(digits.test.images, reference)
+    assert value_of(copies, "copied_share") == 1
+    assert value_of(copies, "authenticity") == 0
+    assert value_of(copies, "data_copying_ct") < -3
+    assert any("wins no verdict" in warning for warning in copies["warnings"])
+    assert value_of(honest, "copied_share") <= 0.02
+    assert abs(value_of(honest, "data_copying_ct")) < 3
+    assert not honest["warnings"]
+
+
+def test_another_number_or_shape_of_images_is_refused(reference: Reference, digits: Images):
+    with pytest.raises(likelier.InputError, match="wanted as many"):
+        measure_images(digits.test.images[:100], reference)
+    with pytest.raises(likelier.InputError, match="wants uint8 of shape"):
+        measure_images(digits.test.images[..., :7], reference)
+    with pytest.raises(likelier.InputError, match="wanted 6 to 599"):
+        Reference(digits, extractor(digits), n=600)
+
+
+def test_a_run_on_images_without_classes_is_measured_without_them(
+    tmp_path: Path, digits: Images, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(network, "BUDGET", 4 * network.BATCH)
+    train_split, test_split = (Split(s.images, s.labels * 0) for s in (digits.train, digits.test))
+    own = Images("plain", train_split, test_split, ("all",))
+    run = train("vae", own, images=2_000, out=tmp_path / "run", settings={"variance": 0.05})
+    result = measure(run, data=own)
+    by_key = {m["key"]: m for m in result["measures"]}
+    assert result["conditions"]["extractor"].startswith("plain-rotation-v2-")
+    assert by_key["frechet_distance"]["value"] > 0
+    for key in ("class_histogram_kl", "missing_classes", "linear_probe", "knn_accuracy", "silhouette", "nmi_pca"):
+        assert by_key[key]["value"] is None
+        assert "classes" in by_key[key]["why_not"]
+    for key in ("reconstruction_mse", "active_units", "kl", "mmd_to_prior"):
+        assert by_key[key]["value"] is not None
+
+
+def test_samples_of_one_colour_are_measured_and_diverged_ones_are_told(reference: Reference):
+    grey = torch.full((599, 1, 8, 8), 128, dtype=torch.uint8)
+    found = measure_images(grey, reference)
+    assert value_of(found, "frechet_distance") > 10
+    assert value_of(found, "recall") == value_of(found, "coverage") == 0
+    assert value_of(found, "missing_classes") == 9
+
+
+def test_what_is_watched_is_what_is_measured(tmp_path: Path, reference: Reference):
+    """The distance on the log is taken in the features that the run's figures are quoted in."""
+    run = train("vae", images=60_000, out=tmp_path / "run", settings={"variance": 0.05})
+    assert run.config["watched_in"] == reference.extractor.name
+    looks = [line["fd"] for line in run.metrics() if line.get("evaluation")]
+    assert looks[0] > 5 * looks[-1]
+    assert looks[-1] == pytest.approx(value_of(measure(run, reference=reference), "frechet_distance"), rel=0.3)

@@ -129,7 +129,9 @@ def reconstruction(family: Family, images: UInt8[Tensor, "n c h w"]) -> dict[str
 def baselines(evidence: Evidence) -> dict[str, dict[str, float]]:
     """What codes must beat: raw pixels, which cluster before anything is learned, and the encoder before training."""
     return {
-        "raw pixels": class_measures(lambda x: as_float(x).flatten(1), evidence),
+        "raw pixels": evidence.reference.once(
+            "raw pixels", lambda: class_measures(lambda x: as_float(x).flatten(1), evidence)
+        ),
         "untrained encoder": class_measures(partial(codes_of, evidence.untrained), evidence),
     }
 

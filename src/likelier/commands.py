@@ -302,7 +302,8 @@ def run_to_measure(path: str) -> Run:
     folder = Path(path)
     if folder.exists() and not (folder / "config.json").is_file():
         raise InputError(
-            f"{path} is no run: to judge images that another program made, name what they are held against with --data"
+            f"{path} is no run: wanted the folder of a run, as `likelier train --out` makes it; to judge images that "
+            "another program made, name what they are held against with --data"
         )
     return Run.open(path)
 
@@ -317,12 +318,12 @@ def measure_samples(given: Given) -> Given:
         n = min(most_samples(images), *map(len, found.values()))
         if n < LEAST:
             raise InputError(f"{n} samples: wanted {LEAST} or more, since neighbours up to the fifth are looked at")
+        reference = reference_of(given, images, audience, n)
         if n < most_samples(images):
             audience.note(
                 f"measured at N = {n:,}: distances are biased upwards by an amount that falls with N, and do not "
                 f"compare with those at {most_samples(images):,}"
             )
-        reference = reference_of(given, images, audience, n)
         for path, samples in found.items():
             audience.stage(f"measuring {path}")
             results[path] = measure_images(chosen_samples(samples, n), reference, fresh_sets(samples, n, REPEATS))

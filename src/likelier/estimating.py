@@ -55,6 +55,8 @@ SAVE_SECONDS = 30.0
 ROWS = {"cpu": 512, "cuda": 16_384}
 """Codes that are decoded at a time."""
 TUNED_ON, ROUNDS, TUNING_SAMPLES = 50, 5, 64
+PILOT = 100, 1_000
+"""Distributions of a pilot, at least and at most; between them it has a fifth of those of the annealing."""
 LEAST_VARIANCE = 1e-6
 """About that of the dequantisation noise, 1/12·256²: below it there is nothing to describe."""
 
@@ -271,11 +273,10 @@ class Subject:
         """Test images as what the observation model is a density of."""
         chosen = images.test.images[index]
         generator = rng.generator(self.seed, "pixel noise", purpose)
-        observed = {
-            "gaussian": partial(dequantise, generator=generator),
-            "bernoulli": partial(binarise, generator=generator),
-            "own": as_float,
-        }[self.kind](chosen)
+        if self.kind == "own":
+            observed = as_float(chosen)
+        else:
+            observed = (dequantise if self.kind == "gaussian" else binarise)(chosen, generator)
         return observed.flatten(1).to(self.device)
 
     def observation(self, variance: float | None) -> Gaussian | Bernoulli:
@@ -447,14 +448,14 @@ class Chains:
     distributions: int
     leapfrogs: int
     pilot: int
-    tuning: int
 
 
 def chains_of(effort: Effort) -> Chains:
-    """With the lengths of the pilot and of the tuning: a fifth, but at least 100 and at most 1,000 distributions."""
+    """With the length of the pilots, those of the tuning included."""
     assert effort.chains is not None and effort.distributions is not None and effort.leapfrogs is not None
-    shorter = min(1_000, max(100, effort.distributions // 5))
-    return Chains(effort.chains, effort.distributions, effort.leapfrogs, shorter, shorter)
+    least, most = PILOT
+    pilot = min(most, max(least, effort.distributions // 5))
+    return Chains(effort.chains, effort.distributions, effort.leapfrogs, pilot)
 
 
 def by_annealing(
@@ -466,7 +467,7 @@ def by_annealing(
     tunes = subject.kind == "gaussian" and variance is None
     moves = chains.pilot - 1 + chains.distributions - 1
     total = (effort.images + 2 * effort.simulated) * moves
-    total += ROUNDS * len(subject.tuning) * (chains.tuning - 1) if tunes else 0
+    total += ROUNDS * len(subject.tuning) * (chains.pilot - 1) if tunes else 0
     work = Work(total * chains.k, on_progress)
     if tunes:
         variance = tuned_by_annealing(subject, chains, journal, work)
@@ -485,10 +486,10 @@ def by_annealing(
 
 
 def pilot(
-    subject: Subject, name: str, m: int, likelihood: Joint, chains: Chains, n: int, journal: Journal, work: Work
+    subject: Subject, name: str, m: int, likelihood: Joint, chains: Chains, journal: Journal, work: Work
 ) -> dict[str, Tensor]:
     """A shorter annealing of m images, which adapts its step sizes as it goes."""
-    generator = subject.generator(name)
+    generator, n = subject.generator(name), chains.pilot
 
     def make() -> Annealing:
         z = subject.prior_codes(generator, m, chains.k)
@@ -513,7 +514,7 @@ def annealed(
     for i, x in enumerate(torch.split(images, size)):
         m, likelihood = len(x), subject.joint(x, variance)
         # Backward chains take the step sizes of the forward ones: the same kernels, in the opposite order.
-        piloted = pilot(subject, f"{name}-{i}-pilot", m, likelihood, chains, chains.pilot, journal, work)
+        piloted = pilot(subject, f"{name}-{i}-pilot", m, likelihood, chains, journal, work)
         steps = adapted_steps(piloted["steps"].to(subject.device), chains.distributions)
         schedule = sigmoid_schedule(chains.distributions)
         generator = subject.generator(name, i, "forward" if codes is None else "backward")
@@ -532,9 +533,7 @@ def tuned_by_annealing(subject: Subject, chains: Chains, journal: Journal, work:
     size = max(1, ROWS[subject.device.type] // chains.k)
     for round in range(ROUNDS):
         ends = [
-            pilot(
-                subject, f"tuning-{round}-{i}", len(x), subject.joint(x, variance), chains, chains.tuning, journal, work
-            )
+            pilot(subject, f"tuning-{round}-{i}", len(x), subject.joint(x, variance), chains, journal, work)
             for i, x in enumerate(torch.split(subject.tuning, size))
         ]
         variance = next_variance([(end["log_weight"], end["log_likelihood"]) for end in ends], variance, subject.d)

@@ -178,6 +178,8 @@ def why_no_value(reference: Reference, values: Values | None, key: str) -> str |
         return "its samples are not finite"
     if values[key] is not None:
         return None
+    if key in ("frechet_distance_infinity", "data_copying_ct"):
+        return f"{reference.n} samples are too few for it"
     if reference.train.classes is None:
         return f"{reference.extractor.name} knows no classes"
     return "it has samples of a class that the real images have none of"

@@ -5,10 +5,10 @@ and no noise, so it is shown beside a figure and not subtracted. The noise is ho
 samples and the real images of the reference are drawn again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -24,6 +24,7 @@ REPEATS = 5
 """How often a distance is taken with other samples and other real images, to see how far that alone moves it."""
 
 Values = dict[str, float | None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,16 +75,37 @@ class Reference:
         self.disjoint = disjoint[:REPEATS]
         held_out = torch.randperm(len(images.test), generator=rng.generator(0, "held out"))[: self.n]
         self.held_out = images.test.images[held_out]
-        self.train = self.view(images.train.images[self.index])
+        self._known: dict[str, Any] = {}
 
     def view(self, images: UInt8[Tensor, "n c h w"], judge: Extractor | None = None) -> Features:
         """Features and predicted classes, of the quoted extractor if no other is named."""
         return Features(*(self.extractor if judge is None else judge).features_and_classes(images))
 
+    def once(self, what: str, make: Callable[[], T]) -> T:
+        """What `make` makes, made once for all models: figures that hang on the images alone."""
+        if what not in self._known:
+            self._known[what] = make()
+        found: T = self._known[what]
+        return found
+
     @cached_property
+    def whole(self) -> Features:
+        """The whole training split, among which copies are looked for."""
+        return self.view(self.images.train.images)
+
+    @property
     def whole_train(self) -> Float[Tensor, "n d"]:
-        """Features of the whole training split, among which copies are looked for."""
-        return self.extractor.features(self.images.train.images)
+        """Its features."""
+        return self.whole.vectors
+
+    def part(self, index: Int64[Tensor, " n"]) -> Features:
+        """Some of the training images."""
+        return Features(self.whole.vectors[index], None if self.whole.classes is None else self.whole.classes[index])
+
+    @cached_property
+    def train(self) -> Features:
+        """The N training images that samples are compared with."""
+        return self.part(self.index)
 
     @cached_property
     def train_nearest(self) -> Float[Tensor, " n"]:
@@ -99,10 +121,9 @@ class Reference:
     @cached_property
     def floors(self) -> dict[str, Values]:
         """What real images score in every measure, by kind."""
-        other = self.images.train.images[self.disjoint[1]]
         held_out = self.view(self.held_out)
         return {
-            "train–train": self.against(self.view(other)),
+            "train–train": self.against(self.part(self.disjoint[1])),
             "train–test": self.against(held_out) | self.copying(self.held_out_halves[1]),
         }
 
@@ -110,10 +131,10 @@ class Reference:
         """Every measure that compares `fake` with as many training images, by key."""
         x, y = self.train.vectors, fake.vectors
         overlap = metrics.precision_recall_density_coverage(x, y)
-        infinity = metrics.frechet_distance_infinity(x, y, rng.generator(0, "subsets for FD infinity"))
+        generator = rng.generator(0, "subsets for FD infinity")
         return {
             "frechet_distance": metrics.frechet_distance(x, y),
-            "frechet_distance_infinity": infinity,
+            "frechet_distance_infinity": unless_too_few(lambda: metrics.frechet_distance_infinity(x, y, generator)),
             "kernel_distance": metrics.kernel_distance(x, y),
             **overlap._asdict(),
             **self.classes_of(fake),
@@ -138,21 +159,17 @@ class Reference:
         return {
             "copied_share": metrics.copied_share(self.whole_train, yardstick, fake),
             "authenticity": metrics.authenticity(self.whole_train, fake, self.train_nearest),
-            "data_copying_ct": metrics.data_copying_ct(self.whole_train, yardstick, fake),
+            "data_copying_ct": unless_too_few(lambda: metrics.data_copying_ct(self.whole_train, yardstick, fake)),
         }
 
     def distances(self, sets: Sequence[UInt8[Tensor, "n c h w"]]) -> list[float]:
         """The distance of each set of samples to real images of its own: disjoint as long as there are enough."""
         return [
-            metrics.frechet_distance(self.disjoint_features[i % len(self.disjoint)], self.extractor.features(fake))
+            metrics.frechet_distance(
+                self.part(self.disjoint[i % len(self.disjoint)]).vectors, self.extractor.features(fake)
+            )
             for i, fake in enumerate(sets)
         ]
-
-    @cached_property
-    def disjoint_features(self) -> list[Float[Tensor, "n d"]]:
-        """Features of the disjoint sets of real images; the first is the reference itself."""
-        rest = [self.extractor.features(self.images.train.images[index]) for index in self.disjoint[1:]]
-        return [self.train.vectors, *rest]
 
     @cached_property
     def elsewhere(self) -> dict[str, Float[Tensor, "n d"]]:
@@ -188,6 +205,14 @@ class Reference:
         }
 
 
+def unless_too_few(metric: Callable[[], float]) -> float | None:
+    """The figure, or None where the metric refuses sets as small as these: the others have theirs all the same."""
+    try:
+        return metric()
+    except InputError:
+        return None
+
+
 def most_samples(images: Images) -> int:
     """N: as many as half the training split and the test split allow, and at most 10,000."""
     return min(MOST, len(images.train) // 2, len(images.test))
@@ -210,8 +235,3 @@ def class_names_missing(classes: Sequence[str], fake: Tensor | None, real: Tenso
         return []
     absent = ((fake == 0) & (real > 0)).tolist()
     return [name for name, gone in zip(classes, absent, strict=True) if gone]
-
-
-def only_known(values: Mapping[str, float | None]) -> dict[str, float]:
-    """Those that have a value."""
-    return {name: value for name, value in values.items() if value is not None}

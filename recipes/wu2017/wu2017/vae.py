@@ -58,9 +58,8 @@ class VAE(Family):
         z = q.reparameterise(step.randn(*q.mu.shape))
         nll = gaussian_nll(x, self.decode(z), self.log_variance[0]).mean()
         kl = kl_to_standard_normal(q.mu, q.log_var).sum(1).mean()
-        yield Move(
-            {"vae": nll + kl}, {"elbo": -(nll + kl), "kl": kl, "variance": self.log_variance[0].exp()}
-        )  # −Eq. (3)
+        variance = self.log_variance[0].exp()
+        yield Move({"vae": nll + kl}, {"elbo": -(nll + kl), "kl": kl, "variance": variance})  # −Eq. (3)
 
     def prior(self) -> Normal:
         """p(z) = N(0, I)."""

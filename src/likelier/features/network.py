@@ -90,9 +90,9 @@ class Classifier(nn.Module):
         return logits
 
 
-def convolution(fan_in: int, fan_out: int, stride: int) -> tuple[nn.Module, ...]:
+def convolution(fan_in: int, fan_out: int, stride: int) -> Network:
     """3×3, normalised by batch, LeakyReLU."""
-    return (
+    return Network(
         nn.Conv2d(fan_in, fan_out, 3, stride=stride, padding=1, bias=False),
         nn.BatchNorm2d(fan_out),
         nn.LeakyReLU(0.1),

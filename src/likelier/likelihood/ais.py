@@ -234,7 +234,7 @@ def first_steps(n: int, m: int, device: torch.device | str = "cpu") -> Float[Ten
     return torch.full((n, m), FIRST_STEP, dtype=torch.float64, device=device)
 
 
-def adapted_steps(pilot: Float[Tensor, "n m"], n: int) -> Float[Tensor, "n m"]:
+def adapted_steps(pilot: Float[Tensor, "p m"], n: int) -> Float[Tensor, "n m"]:
     """A pilot's table for a schedule of n distributions: the log step sizes are interpolated along the schedule."""
     log_steps = pilot.log().mT[None]  # [1, m, pilot's n]
     return F.interpolate(log_steps, size=n, mode="linear", align_corners=True)[0].mT.exp()

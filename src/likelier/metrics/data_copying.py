@@ -63,7 +63,8 @@ def data_copying_ct(
     same_dimension(train, held_out, fake)
     if not 1 <= cells <= len(train):
         raise InputError(f"{cells} cells of {len(train)} training images: wanted 1 to that many")
-    of_train, of_held_out, of_fake = clusters(train, cells, train, held_out, fake)
+    cell_of = clusters(train, cells)
+    of_train, of_held_out, of_fake = cell_of(train), cell_of(held_out), cell_of(fake)
     scores, weights = [], []
     for cell in range(cells):
         near, p, q = train[of_train == cell], held_out[of_held_out == cell], fake[of_fake == cell]

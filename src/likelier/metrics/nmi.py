@@ -46,5 +46,5 @@ def nmi(codes: Float[Tensor, "n d"], labels: Int64[Tensor, " n"]) -> float:
     classes = len(torch.unique(labels))
     if classes < 2:
         raise InputError("the codes are all of one class: mutual information wants at least two")
-    (found,) = clusters(codes, classes, codes)
-    return float(normalized_mutual_info_score(labels.numpy(force=True), found.numpy()))
+    found = clusters(codes, classes)(codes)
+    return float(normalized_mutual_info_score(labels.numpy(force=True), found.numpy(force=True)))
