@@ -352,12 +352,15 @@ def flips_in_words(flips: Sequence[str]) -> str:
 def short(value: float) -> str:
     """Three digits, without the nought before a point.
 
-    >>> short(0.3614), short(196.2), short(float("inf"))
-    ('.361', '196', 'diverged')
+    >>> short(0.3614), short(20.51), short(-0.5), short(196.2), short(float("inf"))
+    ('.361', '20.5', '-.5', '196', 'diverged')
     """
     if math.isinf(value):
         return "diverged"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}".replace("0.", ".", 1)
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    text = f"{value:.3g}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 
 def p_in_words(p: float) -> str:
