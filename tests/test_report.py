@@ -420,7 +420,7 @@ def test_every_measure_has_its_place_and_its_explanation() -> None:
 def test_copying_convicts_and_does_not_rank(tmp_path: Path) -> None:
     row = row_of(make_contest(tmp_path, seeds=1), "Share of copies")
     assert not any(cell.best for cell in row.cells)
-    assert row.direction == "up to 5% is allowed"
+    assert row.direction == "up to 0.05 is allowed"
     assert {"copied_share", "authenticity", "data_copying_ct"} <= set(NEVER_BEST)
 
 
@@ -472,7 +472,7 @@ def test_verdicts_stand_on_the_page_with_what_they_rest_on(tmp_path: Path) -> No
         "p after Holm": ".013 (.00216 alone)",
         "gap of medians": "17.8",
         "noise": ".24",
-        "other extractors": "all 2 agree, no flip",
+        "other extractors": "both agree, no flip",
     }
 
 

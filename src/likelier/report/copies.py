@@ -54,7 +54,8 @@ def _copies(group: Group) -> Copies:
         why_not = absent(group, "Pairs of samples and training images")
         return Copies(group, (), "", figures, convicted, why_not)
     run = max(shown, key=lambda run: _share(run) or 0)
-    caption = f"seed {run.seed}{', which has the most copies' if len(shares) > 1 and _share(run) else ''}"
+    most = len(shares) > 1 and _share(run) == max(shares)
+    caption = f"seed {run.seed}{', which has the most copies' if most else ''}"
     return Copies(group, _blocks(group, run), caption, figures, convicted, "")
 
 

@@ -96,4 +96,4 @@ def _extractors(verdict: Verdict, shared: int) -> str:
     if verdict.flips:
         flips = f"{len(verdict.flips)} of {shared} flip{'s' * (len(verdict.flips) == 1)}"
         return f"{flips} the order: {listed(verdict.flips)}"
-    return f"{'the one agrees' if shared == 1 else f'all {shared} agree'}, no flip"
+    return {1: "it agrees, no flip", 2: "both agree, no flip"}.get(shared, f"all {shared} agree, no flip")

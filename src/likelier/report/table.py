@@ -156,7 +156,7 @@ def _measure_row(key: str, groups: Sequence[Group], footnotes: Footnotes) -> Row
 def _direction(key: str, better: str) -> str:
     """Which way is better, in words; blur alone raises precision, so it is better with its partner only."""
     if key == "copied_share":
-        return f"up to {COPIES_ALLOWED:.0%} is allowed"
+        return f"up to {COPIES_ALLOWED:g} is allowed"
     words = {"lower": "lower is better", "higher": "higher is better"}.get(better, "")
     return f"{words}, given {PARTNERS[key]}" if words and key in ("precision", "density") else words
 
