@@ -5,6 +5,8 @@ import re
 import shutil
 from collections.abc import Iterator
 from functools import cache
+from html import unescape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,16 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from likelier.codes import CODE_MEASURES
 from likelier.errors import InputError
-from likelier.report import write_report
+from likelier.measuring import SAMPLE_MEASURES
+from likelier.report import verdicts_on, write_report
 from likelier.report.figures import FAMILY_COLOURS
+from likelier.report.glossary import TERMS
 from likelier.report.grouping import group_runs
 from likelier.report.reading import read_run
-from likelier.report.table import Footnotes, sections
+from likelier.report.table import NEVER_BEST, SECTIONS, Footnotes, Row, sections
+from likelier.verdict import summarise
 
 POINTS = [0, 128, 384, 896, 1920, 3968, 8064, 16_256, 32_640, 65_408, 130_944, 300_032]
 PLAYERS = {
@@ -28,23 +34,19 @@ PLAYERS = {
     "vae_gan": ["encoder", "decoder", "discriminator"],
 }
 QUALITY = {"vae": 18.4, "gan": 31.0, "dcgan": 6.21, "vae_gan": 9.87}
-LABELS = {
-    "frechet_distance": ("Fréchet distance", "lower"),
-    "kernel_distance": ("Kernel distance", "lower"),
-    "precision": ("Precision", "higher"),
-    "recall": ("Recall", "higher"),
-    "density": ("Density", "higher"),
-    "coverage": ("Coverage", "higher"),
-    "class_histogram_kl": ("Class histogram KL", "lower"),
-    "missing_classes": ("Missing classes", "lower"),
-    "reconstruction_mse": ("Reconstruction error", "lower"),
-    "linear_probe": ("Linear probe accuracy", "higher"),
-    "silhouette": ("Silhouette in code space", "higher"),
-    "silhouette_pca": ("Silhouette in the PCA plane", "higher"),
-    "active_units": ("Active units", ""),
-    "elbo": ("ELBO", "higher"),
+MEASURES = {key: (label, unit, better) for key, (_, label, unit, better) in SAMPLE_MEASURES.items()}
+MEASURES |= {key: (label, unit, better) for key, (label, unit, better, _) in CODE_MEASURES.items()}
+CONDITIONS = {
+    "data_digest": "6e2b" * 16,
+    "extractor": "mnist-cnn-v1-ab12cd",
+    "extractor_accuracy": 0.989,
+    "other_extractors": ["mnist-cnn-v1-seed1-ef34ab", "mnist-cnn-v1-seed2-56cd78"],
+    "n": 10_000,
+    "reference": "train",
+    "quantisation": "u8",
+    "neighbours": 5,
+    "sample_seed": 0,
 }
-ENCODING = {"reconstruction_mse", "linear_probe", "silhouette", "silhouette_pca", "active_units", "elbo"}
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -146,19 +148,52 @@ def write_measures(folder: Path, family: str, rng: np.random.Generator) -> None:
     base = QUALITY[family]
     values = {"frechet_distance": base, "kernel_distance": base / 900, "precision": 0.81, "recall": 1 / (1 + base / 9)}
     values |= {"density": 0.93, "coverage": 1 / (1 + base / 7), "class_histogram_kl": base / 300, "missing_classes": 0}
-    values |= {"reconstruction_mse": 0.0121, "linear_probe": 0.947, "silhouette": 0.062, "silhouette_pca": -0.031}
-    values |= {"active_units": 17, "elbo": -108.2}
+    values |= {"frechet_distance_infinity": base - 0.6, "copied_share": 0.011, "authenticity": 0.61}
+    values |= {"data_copying_ct": -1.2}
+    if family.startswith("vae"):
+        values |= {"reconstruction_mse": 0.0121, "reconstruction_psnr": 19.2, "reconstruction_ssim": 0.91}
+        values |= {"linear_probe": 0.947, "knn_accuracy": 0.96, "silhouette": 0.062, "silhouette_pca": -0.031}
+        values |= {"nmi": 0.52, "nmi_pca": 0.31, "mmd_to_prior": 0.0031, "active_units": 17, "kl": 25.1, "elbo": -108.2}
+    whole = ("missing_classes", "active_units")
+    jittered = {key: v if key in whole else v * (1 + 0.05 * rng.standard_normal()) for key, v in values.items()}
+    measures_file(folder, family, jittered)
+
+
+def measures_file(folder: Path, family: str, values: dict[str, float], noise: float = 0.24, **more: Any) -> None:
+    """The measures of a run: the distance with its noise and in other features, a reason for what has no value."""
     floors = {"frechet_distance": {"train–train": 0.31, "train–test": 0.94}, "precision": {"train–test": 0.91}}
-    measures = []
-    for key, (label, better) in LABELS.items():
-        known = family.startswith("vae") or key not in ENCODING
-        jitter = 1 if key in ("missing_classes", "active_units") else 1 + 0.05 * rng.standard_normal()
-        item = {"key": key, "name": f"{key}_mnist-cnn-v1-ab12cd_train_n10000_u8", "label": label, "unit": ""}
-        item |= {"value": values[key] * jitter if known else None, "better": better, "floor": floors.get(key)}
-        measures.append({**item, "why_not": None if known else f"{family} has no encoder"})
-    conditions = {"extractor": "mnist-cnn-v1-ab12cd", "extractor_accuracy": 0.989, "n": 10_000, "reference": "train"}
-    content = {"format": 1, "conditions": {**conditions, "quantisation": "u8", "sample_seed": 0}, "measures": measures}
-    (folder / "measures.json").write_text(json.dumps({**content, "warnings": []}))
+    floors |= {"copied_share": {"train–test": 0.0098}, "authenticity": {"train–test": 0.63}}
+    measures: list[dict[str, Any]] = []
+    for key, (label, unit, better) in MEASURES.items():
+        item = {"key": key, "name": f"{key}_mnist-cnn-v1-ab12cd_train_n10000_u8", "label": label, "unit": unit}
+        item |= {"value": values.get(key), "better": better, "floor": floors.get(key), "noise": None, "elsewhere": None}
+        measures.append({**item, "why_not": None if key in values else f"{family} has no encoder"})
+    elsewhere = dict.fromkeys(CONDITIONS["other_extractors"], 1.1 * values["frechet_distance"])
+    measures[0] |= {"noise": noise, "elsewhere": elsewhere, **more}
+    content = {"format": 2, "conditions": CONDITIONS, "measures": measures, "stability": {}, "warnings": []}
+    (folder / "measures.json").write_text(json.dumps(content))
+
+
+def light_run(folder: Path, family: str, seed: int, values: dict[str, float], **more: Any) -> Path:
+    """A finished and measured run of which there are figures only: many seeds of it cost little."""
+    folder.mkdir(parents=True)
+    config = {"format": 1, "family": family, "data": "mnist", "seed": seed, "images": 300_000, "minutes": None}
+    (folder / "config.json").write_text(json.dumps({**config, "settings": {}}))
+    (folder / "done").write_text('{"status": "finished", "images": 300000, "seconds": 30}')
+    measures_file(folder, family, values, **more)
+    return folder
+
+
+def make_contest(folder: Path, seeds: int = 6) -> list[Path]:
+    """Four families of known outcome: copier copies, dcgan beats gan, and the vae has the better recall than dcgan."""
+    known = {"copier": (2, 0.5, 0.31), "dcgan": (6.2, 0.62, 0.012), "vae": (10.4, 0.81, 0.008), "gan": (24, 0.4, 0.01)}
+    runs = []
+    for family, (distance, recall, copied) in known.items():
+        for seed in range(seeds):
+            values = {"frechet_distance": distance + 0.1 * seed, "recall": recall + 0.004 * seed, "coverage": 0.7}
+            values |= {"copied_share": copied + 0.001 * seed, "data_copying_ct": -1.5, "authenticity": 0.6}
+            runs.append(light_run(folder / f"{family}-{seed}", family, seed, values))
+    return runs
 
 
 def write_figures(folder: Path, family: str, rng: np.random.Generator, names: tuple[str, ...]) -> None:
@@ -167,6 +202,8 @@ def write_figures(folder: Path, family: str, rng: np.random.Generator, names: tu
     arrays: dict[str, Any] = {"real": real, "shared_noise_samples": fake, "class_names": np.array(names)}
     arrays["class_counts_real"] = np.full(len(names), 1000)
     arrays["class_counts_fake"] = rng.multinomial(10_000, rng.dirichlet(np.full(len(names), 20.0)))
+    arrays["nearest_training"] = pictures[100:116, None]
+    arrays["nearest_samples"] = blend(pictures[100:116, None], 0.8, rng)
     if family.startswith("vae"):
         labels = rng.integers(0, len(names), 2000)
         centres = rng.standard_normal((len(names), 20)) * np.geomspace(2, 0.05, 20)
@@ -340,21 +377,183 @@ def test_names_from_data_are_text(chromium: Any, tmp_path: Path) -> None:
         assert "<script>window.hit=1</script>" in visit.page.locator(".legend").inner_text()
 
 
-def test_table_tells_medians_ranges_reasons_and_no_verdict(comparison: Path) -> None:
+def text_of(html: str, section: str) -> str:
+    """What a section of the page says, on one line."""
+    start = html.index(f'<section id="{section}">')
+    found = re.sub(r"<[^>]+>", " ", html[start : html.index('\n<section id="', start + 1)])
+    return re.sub(r"\s+", " ", unescape(found))
+
+
+def row_of(runs: list[Path], label: str) -> Row:
+    """The row of the table with this label."""
+    found = sections(group_runs([read_run(run) for run in runs]), Footnotes())
+    return next(row for section in found for row in section.rows if row.label == label)
+
+
+def test_table_tells_medians_ranges_and_reasons(comparison: Path) -> None:
     html = comparison.read_text()
-    assert "no verdict" in html and "cannot reach p &lt; .05" in html
+    assert "No verdict until every run has ended and is measured: dcgan, seed 1, unfinished." in html
+    assert "Median over seeds, their range beneath." in html
     assert "n = 2 of 3" in html  # the diverged seed has no figures, and is told
     assert "gan has no encoder" in html
     assert "diverged: loss is nan" in html
     assert "still training or interrupted" in html
     assert "posterior collapse: 3 of 20" in html
     rows = re.findall(r'<th scope="row">\s*<details class="term"><summary>([^<]+)', html)
-    for alone, partner in (("Precision", "Recall"), ("Density", "Coverage")):
-        assert rows.index(partner) == rows.index(alone) + 1
+    for first, second in pairwise(("Precision", "Recall", "Density", "Coverage")):
+        assert rows.index(second) == rows.index(first) + 1
+    assert rows.index("Fréchet distance, N → ∞") == rows.index("Fréchet distance") + 1
     frechet = html[html.index("Fréchet distance</summary>") :]
     frechet = frechet[: frechet.index("</tr>")]
     assert frechet.count('class="winner"') == 1
+    assert frechet.count("noise ± 0.120") == 4  # half of the range
     assert "train–test" in frechet
+    assert "other extractors mnist-cnn-v1-seed1-ef34ab, mnist-cnn-v1-seed2-56cd78 ;" in text_of(html, "measures")
+
+
+def test_every_measure_has_its_place_and_its_explanation() -> None:
+    placed = [key for keys in SECTIONS.values() for key in keys]
+    assert sorted(placed) == sorted(MEASURES)
+    assert MEASURES.keys() <= TERMS.keys()
+
+
+def test_copying_convicts_and_does_not_rank(tmp_path: Path) -> None:
+    row = row_of(make_contest(tmp_path, seeds=1), "Share of copies")
+    assert not any(cell.best for cell in row.cells)
+    assert row.direction == "up to 0.05 is allowed"
+    assert {"copied_share", "authenticity", "data_copying_ct"} <= set(NEVER_BEST)
+
+
+def test_five_seeds_have_an_interquartile_mean_and_four_a_median(tmp_path: Path) -> None:
+    """A diverged run leaves four of gan: what it scored at its last checkpoint is in no centre."""
+    values = {"vae": [3.1, 4.1, 5.1, 6.1, 20.1], "gan": [30.5, 31.5, 32.5, 39.5, 0.5]}
+    runs = [
+        light_run(tmp_path / f"{family}-{seed}", family, seed, {"frechet_distance": value, "missing_classes": seed % 2})
+        for family, of_family in values.items()
+        for seed, value in enumerate(of_family)
+    ]
+    (runs[-1] / "done").write_text('{"status": "diverged", "images": 9, "seconds": 1, "message": ""}')
+    vae, gan = row_of(runs, "Fréchet distance").cells
+    five = summarise(values["vae"])
+    assert (vae.text, vae.details[0]) == (f"{five.centre:.2f}", f"{five.low:.2f} to {five.high:.2f}")
+    assert (gan.text, gan.details[:2]) == ("32.00", ("30.50 to 39.50", "n = 4 of 5"))
+    assert [cell.text for cell in row_of(runs, "Missing classes").cells] == ["0.3", "0.5"]  # a mean of counts is none
+    assert "Interquartile mean over seeds, its 95% bootstrap interval beneath" in report(tmp_path / "a.html", *runs)
+    for run in runs[5:]:
+        (run / "done").write_text('{"status": "diverged", "images": 9, "seconds": 1, "message": ""}')
+    assert "every run that was measured diverged" in report(tmp_path / "a.html", *runs)
+
+
+def judgements(html: str) -> list[tuple[str, bool, str, dict[str, str]]]:
+    """Outcome, whether it is preliminary, sentence and basis of every pair on the page."""
+    section = html[html.index('<section id="verdict">') : html.index('<section id="measures">')]
+    found = []
+    for item in re.findall(r"<li>(.*?)</li>", section, re.DOTALL):
+        outcomes = re.findall(r'class="outcome \w+">([^<]+)<', item)
+        words = re.search(r"<p>(.*?)</p>", item, re.DOTALL)
+        assert words
+        basis = dict(re.findall(r"<dt>(.*?)</dt> <dd>(.*?)</dd>", item))
+        found.append((outcomes[0], "preliminary" in outcomes, unescape(words[1]), basis))
+    return found
+
+
+def test_verdicts_stand_on_the_page_with_what_they_rest_on(tmp_path: Path) -> None:
+    runs = make_contest(tmp_path)
+    html = report(tmp_path / "report.html", *runs)
+    found = judgements(html)
+    assert [words for _, _, words, _ in found] == [verdict.words for verdict in verdicts_on(runs)]
+    outcomes = ["disqualified"] * 3 + ["trade-off", "win", "win"]
+    assert [outcome for outcome, _, _, _ in found] == outcomes
+    assert all(preliminary for _, preliminary, _, _ in found)
+    assert "Of 6 pairs: 2 wins, 1 trade-off and 3 disqualifications." in html
+    _, _, words, basis = found[4]
+    assert words == "preliminary, 6 seeds: dcgan beats gan: FD 6.45 against 24.2 (p = .013 over 6 seeds each)"
+    assert basis == {
+        "p after Holm": ".013 (.00216 alone)",
+        "gap of medians": "17.8",
+        "noise": ".24",
+        "other extractors": "both agree, no flip",
+    }
+
+
+def test_pairs_are_exploratory_unless_declared_before_training(tmp_path: Path) -> None:
+    runs = make_contest(tmp_path, seeds=5)
+    later = text_of(report(tmp_path / "report.html", *runs), "verdict")
+    assert "Exploratory" in later
+    assert "Declared before training" not in later
+    write_report(runs, tmp_path / "report.html", title="", command="", declared=True)
+    before = text_of((tmp_path / "report.html").read_text(), "verdict")
+    assert "Declared before training" in before
+    assert "Exploratory" not in before
+
+
+def test_a_flip_of_an_extractor_is_named(tmp_path: Path) -> None:
+    one, two = CONDITIONS["other_extractors"]
+    for family, distance in (("vae", 4.0), ("gan", 8.0)):
+        for seed in range(5):
+            elsewhere = {one: 10 - distance, two: distance}
+            values = {"frechet_distance": distance + seed / 10}
+            light_run(tmp_path / f"{family}-{seed}", family, seed, values, elsewhere=elsewhere)
+    (found,) = judgements(report(tmp_path / "report.html", *tmp_path.glob("*-*")))
+    assert found[3]["other extractors"] == f"1 of 2 flips the order: {one}"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "families", "change_one", "reason"),
+    [
+        (5, 1, None, "One family stands alone here"),
+        (5, 2, ("config.json", "300000", "600000"), "No verdict: the budgets differ"),
+        (5, 2, ("measures.json", '"format": 2', '"format": 1'), "No verdict until every run has ended and is measured"),
+        (
+            3,
+            2,
+            None,
+            "these are figures and no verdict: 3 against 3 seeds cannot reach p < .05",
+        ),
+    ],
+)
+def test_where_there_is_no_verdict_the_page_says_why(
+    tmp_path: Path, seeds: int, families: int, change_one: tuple[str, str, str] | None, reason: str
+) -> None:
+    runs = [run for run in make_contest(tmp_path, seeds) if run.name.split("-")[0] in ("vae", "gan")[:families]]
+    if change_one is not None:
+        file, old, new = change_one
+        for run in runs[:seeds]:
+            change(run / file, old, new)
+    html = report(tmp_path / "report.html", *runs)
+    assert reason in text_of(html, "verdict")
+    assert {outcome for outcome, _, _, _ in judgements(html)} <= {"no verdict"}
+
+
+def test_pairs_of_samples_and_training_images_are_shown_with_the_share_that_convicts(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / f"vae-{seed}", "vae", seed) for seed in range(2)]
+    change_measure(runs[1], "copied_share", 0.2)
+    copier = light_run(tmp_path / "copier", "copier", 0, {"frechet_distance": 1.0, "copied_share": 0.3})
+    html = report(tmp_path / "report.html", *runs, copier)
+    section = html[html.index('<section id="copies">') : html.index('<section id="training">')]
+    assert re.findall(r'alt="(Pairs [^:]+): samples of (\w+), seed (\d)', section) == [
+        ("Pairs 1 to 8", "vae", "1"),
+        ("Pairs 9 to 16", "vae", "1"),
+    ]
+    assert section.count('class="outcome bad">copies<') == 2
+    text = text_of(html, "copies")
+    assert "seed 1, which has the most copies" in text
+    assert "share of copies 30.0% allowed 5% held-out images have 1.0%" in text
+    assert "Pairs of samples and training images were not written when this run was measured." in text
+
+
+def change_measure(run: Path, key: str, value: float) -> None:
+    content = json.loads((run / "measures.json").read_text())
+    next(m for m in content["measures"] if m["key"] == key)["value"] = value
+    (run / "measures.json").write_text(json.dumps(content))
+
+
+def test_measures_of_an_older_version_are_a_note(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "vae", "vae")
+    change(run / "measures.json", '"format": 2', '"format": 1')
+    html = report(tmp_path / "report.html", run)
+    assert "<strong>vae, seed 0</strong>: measured by an older version: `likelier measure` takes them again" in html
+    assert "not measured: the table" not in html
 
 
 def test_a_diverged_run_ranks_last(tmp_path: Path) -> None:
@@ -446,6 +645,11 @@ def change(path: Path, old: str, new: str) -> None:
     [
         ("environment.json", "6e2b", "7f3c", "data_digest is"),
         ("measures.json", "10000,", "5000,", "n is 10000 in the first and 5000"),
+        ("measures.json", '"6e2b', '"7f3c', "data_digest is"),
+        ("measures.json", '"extractor": "mnist', '"extractor": "other', "extractor is"),
+        ("measures.json", '"reference": "train"', '"reference": "test"', "reference is"),
+        ("measures.json", '"u8"', '"f32"', "quantisation is"),
+        ("measures.json", '"neighbours": 5', '"neighbours": 3', "neighbours is 5 in the first and 3"),
         ("measures.json", "_u8", "_f32", "frechet_distance is"),
     ],
 )
@@ -454,6 +658,12 @@ def test_refuses_figures_of_different_conditions(tmp_path: Path, file: str, old:
     change(second / file, old, new)
     with pytest.raises(InputError, match=re.escape(reason)):
         report(tmp_path / "report.html", first, second)
+
+
+def test_other_extractors_may_differ(tmp_path: Path) -> None:
+    first, second = make_run(tmp_path / "vae", "vae"), make_run(tmp_path / "gan", "gan")
+    change(second / "measures.json", "mnist-cnn-v1-seed2-56cd78", "another")
+    assert "vae" in report(tmp_path / "report.html", first, second)
 
 
 def test_the_same_images_under_another_name_compare(tmp_path: Path) -> None:

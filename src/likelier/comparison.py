@@ -242,7 +242,7 @@ def complete(path: Path, plan: Plan, images: Images, audience: Audience) -> Comp
     paths = [run.path for run in runs]
     comparison = Comparison(path, tuple(runs), tuple(results), tuple(verdicts_on(paths)))
     title = f"{', '.join(plan['families'])} on {images.name}"
-    write_report(paths, comparison.report, title=title, command=command_of(plan))
+    write_report(paths, comparison.report, title=title, command=command_of(plan), declared=True)
     return comparison
 
 

@@ -231,7 +231,9 @@ def announcement(seeds: int, contenders: int) -> str | None:
 def judge(contenders: Sequence[Contender], measure: str = "FD") -> list[Verdict]:
     """The verdict on every pair of contenders, corrected for their number; `measure` names the primary measure.
 
-    >>> a, b = Contender("a", tuple(range(10, 20))), Contender("b", tuple(range(30, 40)))
+    >>> seen = {"elsewhere": (1,) * 10}, {"elsewhere": (2,) * 10}
+    >>> a = Contender("a", tuple(range(10, 20)), seen[0], copied=(0.01,) * 10)
+    >>> b = Contender("b", tuple(range(30, 40)), seen[1])
     >>> verdict = judge([a, b])[0]
     >>> verdict.outcome, verdict.better
     ('win', 'a')
@@ -274,6 +276,8 @@ def decide(a: Contender, b: Contender, p: float, p_holm: float, measure: str) ->
         return none(f"{figures}, but in most extractors of features the order is the other way round")
     if not best.by_extractor.keys() & other.by_extractor.keys():
         test += "; not checked in other extractors"
+    if not best.copied:
+        test += "; not checked for copies"
     if has_copied(best):
         return verdict(
             "disqualified",
@@ -348,12 +352,15 @@ def flips_in_words(flips: Sequence[str]) -> str:
 def short(value: float) -> str:
     """Three digits, without the nought before a point.
 
-    >>> short(0.3614), short(196.2), short(float("inf"))
-    ('.361', '196', 'diverged')
+    >>> short(0.3614), short(20.51), short(-0.5), short(196.2), short(float("inf"))
+    ('.361', '20.5', '-.5', '196', 'diverged')
     """
     if math.isinf(value):
         return "diverged"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}".replace("0.", ".", 1)
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    text = f"{value:.3g}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 
 def p_in_words(p: float) -> str:

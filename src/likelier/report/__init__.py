@@ -24,11 +24,12 @@ def verdicts_on(runs: Sequence[Path]) -> list[Verdict]:
     return verdicts(group_runs(read))
 
 
-def write_report(runs: Sequence[Path], out: Path, *, title: str, command: str) -> Path:
+def write_report(runs: Sequence[Path], out: Path, *, title: str, command: str, declared: bool = False) -> Path:
     """Write the report on `runs` (run folders) to the file `out`, whole or not at all, and return `out`.
 
-    `command` is the command line that reproduces the comparison; it is printed on the page, not run. Raises InputError
-    if there is no run, if a folder is no run, or if the runs cannot be compared.
+    `command` is the command line that reproduces the comparison; it is printed on the page, not run. `declared` says
+    that the pairs were declared before training, as `likelier compare` does: only then do verdicts confirm anything.
+    Raises InputError if there is no run, if a folder is no run, or if the runs cannot be compared.
     """
     from likelier.report.page import render  # matplotlib and torch with it: whoever only trains need not wait for that
 
@@ -38,7 +39,7 @@ def write_report(runs: Sequence[Path], out: Path, *, title: str, command: str) -
         raise InputError(f"{out} is a folder: wanted the name of a file; try {out / 'report.html'}")
     read = [read_run(path) for path in runs]
     check_comparable(read)
-    html = render(group_runs(read), title=clean(title), command=clean(command))
+    html = render(group_runs(read), title=clean(title), command=clean(command), declared=declared)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, html.encode())
     return out

@@ -1,10 +1,32 @@
 """What the words on the page mean, in a sentence or two for someone who meets them for the first time."""
 
 TERMS: dict[str, str] = {
+    "win": (
+        "All of this at once: a test over training seeds finds a difference in the Fréchet distance (p ≤ .05 after "
+        "Holm's correction); the gap is larger than the noise of the measure; the order holds in most extractors of "
+        "features; the better model does not copy; and no other measure speaks against it. If recall, coverage or "
+        "reconstruction does, it is a trade-off. If the better model copies, it is disqualified. With five to nine "
+        "seeds a verdict is preliminary, with fewer there is none."
+    ),
+    "p": (
+        "How often chance alone would set two equally good models at least this far apart (a permutation Mann–Whitney "
+        "test; a diverged run is the worst). Whoever tests many pairs finds a small p by luck, so Holm's correction "
+        "raises it by the number of pairs."
+    ),
+    "noise": (
+        "How far the Fréchet distance of one and the same model moves when only its samples and the real images beside "
+        "them are drawn again: 95% of the time within this width. The table gives half of it, with ±. A smaller gap "
+        "means nothing."
+    ),
     "frechet_distance": (
         "How far the samples are from real images as a whole: both sets are turned into features by a fixed "
         "classifier, a bell curve is fitted to each, and this is the distance between the two curves. It "
         "shrinks with better samples, but hardly below the floor, which is what two sets of real images have."
+    ),
+    "frechet_distance_infinity": (
+        "The Fréchet distance that endless samples would have: few samples make it too large, so it is taken for "
+        "several numbers of them, and the line through those is followed to where their number is infinite. A perfect "
+        "model has about 0, and chance or copies of training images can bring it below."
     ),
     "kernel_distance": (
         "The same question as the Fréchet distance, without assuming bell curves: how easily a smooth function "
@@ -31,19 +53,59 @@ TERMS: dict[str, str] = {
         " another."
     ),
     "missing_classes": ("How many classes of the data never occur among the samples, as a classifier sees them."),
+    "copied_share": (
+        "The share of samples that are nearer to a training image than 99% of held-out images are, in feature space. "
+        "Honest images have about 1%. A model with more than is allowed has learned its training images by heart: it "
+        "wins no verdict, whatever its distance. Having fewer is no merit."
+    ),
+    "authenticity": (
+        "The share of samples that lie further from their nearest training image than that image lies from its own "
+        "nearest neighbour. Copies have 0, but blur scores high, so there is no best: hold it against what held-out "
+        "images score. Far below that is suspicious."
+    ),
+    "data_copying_ct": (
+        "A test score (C_T): whether samples lie nearer to training images than held-out images do, region by region. "
+        "Around 0 they lie as near; far below 0 they lie nearer, which is copying or samples that are too smooth; far "
+        "above 0 they lie further off, which is a model that does not fit."
+    ),
     "reconstruction_mse": (
         "Mean squared difference between a test image and what comes back after encoding and decoding it. Only "
         "a model with an encoder has one."
     ),
+    "reconstruction_psnr": (
+        "Peak signal-to-noise ratio: the reconstruction error on a logarithmic scale, in decibels. 10 dB more is a "
+        "tenth of the squared error."
+    ),
+    "reconstruction_ssim": (
+        "Structural similarity of a test image and its reconstruction: brightness, contrast and pattern compared in "
+        "small windows. 1 is the same image. It forgives a shade that is off everywhere, and punishes blur."
+    ),
     "linear_probe": (
         "Accuracy of a linear classifier that sees nothing but the codes. High means that the classes can be "
         "read off the latent space with straight lines."
+    ),
+    "knn_accuracy": (
+        "How often the class of a test image is the most frequent one among the five training images with the nearest "
+        "codes. High means that neighbours in the latent space are of one kind, however the classes are shaped."
     ),
     "silhouette": (
         "How tight and separate the classes lie in the codes: near 1 far apart, near 0 touching, below 0 mixed up."
     ),
     "silhouette_pca": (
         "The silhouette in the plane of the two main directions (PCA) of the codes: the picture further down."
+    ),
+    "nmi": (
+        "Normalised mutual information: the codes are sorted into as many clusters as there are classes, without "
+        "looking at the classes, and this says how far the clusters are the classes. 0 is not at all, 1 is exactly."
+    ),
+    "nmi_pca": (
+        "The mutual information with clusters in the plane of the two main directions (PCA) of the codes: the picture "
+        "further down."
+    ),
+    "mmd_to_prior": (
+        "How far the codes of real images, taken together, are from the prior that samples are drawn from (the maximum "
+        "mean discrepancy, squared). About 0, by chance below: they are spread alike. Where it is large, samples are "
+        "made from places that no image has."
     ),
     "active_units": (
         "How many code dimensions depend on the image at all. Few active units among many are the mark of "

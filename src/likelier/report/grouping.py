@@ -9,8 +9,8 @@ from typing import Any
 from likelier.errors import InputError
 from likelier.report.reading import Run
 
-_CONDITIONS = ("extractor", "n", "reference", "quantisation")
-"""The conditions that change what a number means; two runs may differ in the others."""
+_CONDITIONS = ("data_digest", "extractor", "n", "reference", "quantisation", "neighbours")
+"""The conditions that change what a number means. Runs may differ in the others, such as the extractors beside."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,13 @@ def _difference(settings: Mapping[str, Any], siblings: Sequence[Mapping[str, Any
     differing = [key for key in keys if any(s.get(key) != siblings[0].get(key) for s in siblings)]
     shown = ", ".join(f"{key} {settings.get(key, 'unset')}" for key in differing)
     return f" ({shown})" if shown else ""
+
+
+def absent(group: Group, what: str) -> str:
+    """Why a figure made by measuring is not there."""
+    if any(run.measured for run in group.runs):
+        return f"{what} were not written when this run was measured."
+    return f"{what} are made when a run is measured, and this one is not measured."
 
 
 def check_comparable(runs: Sequence[Run]) -> None:

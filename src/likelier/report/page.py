@@ -13,13 +13,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from likelier.report import figures
+from likelier.report.copies import copies
 from likelier.report.figures import Picture, Points
 from likelier.report.glossary import TERMS
-from likelier.report.grouping import Group
+from likelier.report.grouping import Group, absent
+from likelier.report.judging import judging
 from likelier.report.pixels import Bitmap, bitmap, halves, thinned, tiled
-from likelier.report.reading import Array, Run
+from likelier.report.reading import OLDER, Array, Run
+from likelier.report.standing import listed
 from likelier.report.steadiness import steadiness
-from likelier.report.table import Footnotes, number, sections
+from likelier.report.table import Footnotes, in_words, number, sections
 
 _WIDE = 1104
 """CSS pixels: the width of the page's column."""
@@ -77,8 +80,8 @@ class Panels:
     why_not: str
 
 
-def render(groups: Sequence[Group], *, title: str, command: str) -> str:
-    """The whole page as HTML."""
+def render(groups: Sequence[Group], *, title: str, command: str, declared: bool) -> str:
+    """The whole page as HTML; `declared` as in `write_report`."""
     environment = Environment(
         loader=PackageLoader("likelier.report", "."),
         autoescape=True,
@@ -102,14 +105,16 @@ def render(groups: Sequence[Group], *, title: str, command: str) -> str:
         groups=groups,
         terms=TERMS,
         summary=_summary(groups),
-        verdict=_verdict(groups),
+        judging=judging(groups),
+        declared=declared,
         warnings=_warnings(groups),
         table=table,
         references={name for section in table for row in section.rows for name, _ in row.references},
-        several_seeds=any(len(group.runs) > 1 for group in groups),
+        over_seeds=in_words(groups),
         footnotes=footnotes.reasons,
         conditions=_conditions(groups),
         shared=_shared(groups),
+        copies=copies(groups),
         training=_training(groups),
         reconstructions=[_reconstructions(group, len(groups)) for group in groups],
         losses=[_losses(group, seen) for group in groups],
@@ -158,15 +163,6 @@ def _runs(groups: Sequence[Group]) -> list[Run]:
     return [run for group in groups for run in group.runs]
 
 
-def _words(items: Sequence[str]) -> str:
-    """A list as it is read aloud.
-
-    >>> _words(["vae", "gan", "dcgan"])
-    'vae, gan and dcgan'
-    """
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
-
-
 def _summary(groups: Sequence[Group]) -> str:
     """What was compared, in one plain sentence."""
     runs = _runs(groups)
@@ -180,26 +176,9 @@ def _summary(groups: Sequence[Group]) -> str:
     if len(groups) == 1:
         return f"{labels[0]} trained on {runs[0].data} with a budget of {budget} images{fixed} and {counted}."
     return (
-        f"{_words(labels)} trained on {runs[0].data}, each with a budget of {budget} images{fixed} and {counted}, "
+        f"{listed(labels)} trained on {runs[0].data}, each with a budget of {budget} images{fixed} and {counted}, "
         "and measured with the same yardsticks."
     )
-
-
-def _verdict(groups: Sequence[Group]) -> str:
-    """How far the table may be trusted, by the number of seeds alone."""
-    if len(groups) == 1:
-        return "One family stands alone here: these figures describe it, and there is nothing to compare it with."
-    fewest, next_fewest = sorted(len(group.runs) for group in groups)[:2]
-    if fewest >= 5:
-        return (
-            "The marks show the better median. Whether a difference between two families is more than chance takes a "
-            "test over seeds, which this page does not make; with fewer than ten seeds such a test is preliminary."
-        )
-    seeds = f"{fewest} against {next_fewest} seed{'s' * (next_fewest > 1)}"
-    # The smallest two-sided p of a Mann–Whitney test, reached when the two groups do not overlap at all.
-    smallest = 2 / math.comb(fewest + next_fewest, fewest)
-    reach = f"{seeds} cannot reach p < .05" if smallest >= 0.05 else f"{seeds} are too few to rest a claim on"
-    return f"With fewer than five seeds these are figures and no verdict: {reach}, however far apart they lie."
 
 
 def _warnings(groups: Sequence[Group]) -> list[Note]:
@@ -215,7 +194,7 @@ def _said_once(said: Sequence[tuple[Group, Run, str]]) -> list[Note]:
     for group, run, text in said:
         found.setdefault((group.label, text), []).append(run.seed)
     return [
-        Note(f"{label}, seed{'s' * (len(seeds) > 1)} {_words([str(s) for s in seeds])}", text, _is_collapse(text))
+        Note(f"{label}, seed{'s' * (len(seeds) > 1)} {listed([str(s) for s in seeds])}", text, _is_collapse(text))
         for (label, text), seeds in found.items()
     ]
 
@@ -235,7 +214,7 @@ def _run_warnings(run: Run) -> list[str]:
     }[run.status]
     found = [status] if status else []
     found += run.warnings
-    if not run.measured and not any(note.startswith("measures.json") for note in run.notes):
+    if not run.measured and not any(note == OLDER or note.startswith("measures.json") for note in run.notes):
         found.append("not measured: the table has no figures of it")
     return [*found, *run.notes]
 
@@ -247,7 +226,7 @@ def _unequal(runs: Sequence[Run]) -> list[str]:
         found.append("the budgets differ: a model that saw more images had an advantage")
     devices = sorted({str(d) for run in runs if (d := run.environment.get("device_name")) is not None})
     if len(devices) > 1:
-        found.append(f"trained on different devices ({_words(devices)}): compare images seen, not seconds")
+        found.append(f"trained on different devices ({listed(devices)}): compare images seen, not seconds")
     return found
 
 
@@ -257,23 +236,31 @@ def _conditions(groups: Sequence[Group]) -> list[tuple[str, str]]:
     if run is None:
         return []
     labels = {
+        "data_digest": "digest of the data",
         "extractor": "feature extractor",
         "extractor_accuracy": "its test accuracy",
+        "other_extractors": "other extractors",
         "n": "samples",
         "reference": "reference images",
-        "quantisation": "quantisation",
+        "neighbours": "neighbours in precision to coverage",
         "sample_seed": "seed of the samples",
     }
-    shown = [
-        (labels.get(key, key.replace("_", " ")), f"{value:.3g}" if isinstance(value, float) else _value(value))
-        for key, value in run.conditions.items()
-    ]
+    shown = [(labels.get(key, key.replace("_", " ")), _condition(key, value)) for key, value in run.conditions.items()]
     distance = run.measures.get("frechet_distance")
     return [*shown, ("full name of the distance", distance.name)] if distance else shown
 
 
+def _condition(key: str, value: Any) -> str:
+    """A condition as text; of a digest, the beginning tells it from others."""
+    if key == "data_digest":
+        return f"{str(value)[:12]}…"
+    return f"{value:.3g}" if isinstance(value, float) else _value(value)
+
+
 def _value(value: Any) -> str:
-    """A setting as text; large counts with spaces between thousands."""
+    """A setting as text; large counts with spaces between thousands, lists joined."""
+    if isinstance(value, list):
+        return ", ".join(_value(item) for item in value) or "none"
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -293,13 +280,6 @@ def _figure_run(group: Group, *names: str) -> Run | None:
     return next((run for run in group.runs if all(name in run.figures for name in names)), None)
 
 
-def _absent(group: Group, what: str) -> str:
-    """Why a figure made by measuring is not there."""
-    if any(run.measured for run in group.runs):
-        return f"{what} were not written when this run was measured."
-    return f"{what} are made when a run is measured, and this one is not measured."
-
-
 def _shared(groups: Sequence[Group]) -> list[Strip]:
     """Real images and, under them, what every family makes of the same noise."""
     rows, columns = 2, 16
@@ -312,7 +292,7 @@ def _shared(groups: Sequence[Group]) -> list[Strip]:
     for group in groups:
         run = _figure_run(group, "shared_noise_samples")
         if run is None:
-            strips.append(Strip(group, None, "", _absent(group, "Samples on shared noise")))
+            strips.append(Strip(group, None, "", absent(group, "Samples on shared noise")))
         else:
             images = run.figures["shared_noise_samples"]
             alt = f"{min(len(images), rows * columns)} samples of {group.label}, seed {run.seed}, on the shared noise"
@@ -434,7 +414,7 @@ def _latent(group: Group, names: Sequence[str]) -> Panels:
     run = next((run for run in group.runs if _codes_fit(run)), None)
     if run is None:
         why_not = "The family does not encode images, so images have no codes."
-        why_not = _absent(group, "Codes") if _may_encode(group) else why_not
+        why_not = absent(group, "Codes") if _may_encode(group) else why_not
         return Panels(group, (), "", why_not)
     codes, labels = run.figures["codes"], run.figures["code_labels"]
     named = _named(labels)
@@ -474,7 +454,7 @@ def _code_picture(group: Group, codes: Array, classes: Array, shown: Sequence[st
     widest = np.argsort(-variance, kind="stable")[:2]
     labels = [f"dimension {k + 1} (variance {variance[k]:.2g})" for k in widest]
     which = "the two code dimensions" if codes.shape[1] == 2 else "the two code dimensions of the largest variance"
-    alt = f"Codes of test images under {group.label} by class, in {which}, {_words([str(k + 1) for k in widest])}"
+    alt = f"Codes of test images under {group.label} by class, in {which}, {listed([str(k + 1) for k in widest])}"
     return figures.code_scatter(codes[:, widest], classes, shown, (labels[0], labels[1]), alt)
 
 
@@ -508,14 +488,14 @@ def _histogram(group: Group, top: float) -> Panels:
     """Classes of the samples against those of the data."""
     run = _figure_run(group, *_COUNTS)
     if run is None:
-        return Panels(group, (), "", _absent(group, "Class counts"))
+        return Panels(group, (), "", absent(group, "Class counts"))
     fake, real = run.figures["class_counts_fake"], run.figures["class_counts_real"]
     if len(fake) != len(real):
         return Panels(group, (), "", f"The counts are of {len(fake)} and {len(real)} classes: not comparable.")
     names = [_name([str(n) for n in run.figures.get("class_names", ())], k) for k in range(len(real))]
     missing = [name for name, n in zip(names, fake, strict=True) if n == 0]
     alt = f"Shares of the classes among samples of {group.label} and in the data; " + (
-        f"never seen: {_words(missing[:10])}" if missing else "every class occurs"
+        f"never seen: {listed(missing[:10])}" if missing else "every class occurs"
     )
     picture = figures.class_histogram(fake, real, names, top, group.index, alt)
     return Panels(group, (picture,), f"{number(int(fake.sum()), 0)} samples, seed {run.seed}", "")

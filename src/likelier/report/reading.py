@@ -253,6 +253,10 @@ def _whole(value: Any) -> int | None:
     return int(number) if number is not None and number >= 0 else None
 
 
+OLDER = "measured by an older version: `likelier measure` takes them again"
+"""The note on measures whose names mean something else by now."""
+
+
 @dataclass(frozen=True)
 class _Measured:
     """The content of `measures.json`."""
@@ -265,6 +269,9 @@ class _Measured:
 def _measures(path: Path, notes: list[str]) -> _Measured | None:
     """The measures by key, in the order of the file."""
     content = _object(path, notes)
+    if content.get("format") == 1 and "measures" in content:
+        notes.append(OLDER)
+        return None
     if content.get("format") != 2:
         raise InputError(f"its format is {content.get('format')!r}, wanted 2; `likelier measure` takes them again")
     measures = [_measure(item) for item in content["measures"]]

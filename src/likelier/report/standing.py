@@ -1,4 +1,4 @@
-"""Who stands where: the groups of runs as contenders, and the verdict on every pair of them."""
+"""Who stands where: the groups of runs as contenders, and the verdict on every pair of them, or why there is none."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,31 @@ from likelier.verdict import PRIMARY, Contender, Trial, Verdict, contender, judg
 
 def verdicts(groups: Sequence[Group]) -> list[Verdict]:
     """The verdict on every pair; none as long as a run is unmeasured or unfinished, or budgets differ."""
-    runs = [run for group in groups for run in group.runs]
-    budgets = {run.budget if run.minutes is None else run.minutes for run in runs}
-    if len(groups) < 2 or len(budgets) > 1 or not all(ready(run) for run in runs):
-        return []
-    return judge([contender_of(group) for group in groups])
+    return judge([contender_of(group) for group in groups]) if why_none(groups) is None else []
+
+
+def why_none(groups: Sequence[Group]) -> str | None:
+    """Why nothing may be said of these groups, in one sentence; None if they may be judged."""
+    if len(groups) < 2:
+        return "One family stands alone here: these figures describe it, and there is nothing to compare it with."
+    budgets = {run.budget if run.minutes is None else run.minutes for group in groups for run in group.runs}
+    if len(budgets) > 1:
+        return "No verdict: the budgets differ, and a model that saw more images had an advantage."
+    waiting = [
+        f"{group.label}, seed{'s' * (len(seeds) > 1)} {listed([str(s) for s in seeds])}, {state}"
+        for group in groups
+        for state, seeds in states(group).items()
+    ]
+    return f"No verdict until every run has ended and is measured: {'; '.join(waiting)}." if waiting else None
+
+
+def states(group: Group) -> dict[str, list[int]]:
+    """The seeds that a verdict has to wait for, by what they lack."""
+    found: dict[str, list[int]] = {}
+    for run in group.runs:
+        if not ready(run):
+            found.setdefault("unfinished" if run.status == "unfinished" else "not measured", []).append(run.seed)
+    return found
 
 
 def ready(run: Run) -> bool:
@@ -35,3 +55,12 @@ def trial_of(run: Run) -> Trial:
         noise=None if primary is None else primary.noise,
         elsewhere={} if primary is None else primary.elsewhere,
     )
+
+
+def listed(items: Sequence[str]) -> str:
+    """A list as it is read aloud.
+
+    >>> listed(["vae", "gan", "dcgan"])
+    'vae, gan and dcgan'
+    """
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

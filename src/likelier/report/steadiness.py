@@ -129,7 +129,7 @@ def _family_line(
 
 
 def _cell(found: Sequence[Stability], runs: int, key: str, show: Show, footnotes: Footnotes) -> Cell:
-    """Median and range over the seeds that have the figure, or why none has."""
+    """Centre and interval over the seeds that have the figure, or why none has."""
     values = [one[key] for one in found if one[key] is not None]
     if values:
         return over_seeds(values, runs, show)

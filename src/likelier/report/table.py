@@ -1,18 +1,20 @@
-"""The table of measures: medians and ranges over seeds, the best marked, every gap with its reason."""
+"""The table of measures: centres and intervals over seeds, the best marked, every gap with its reason."""
 
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from likelier.report.glossary import TERMS
 from likelier.report.grouping import Group
 from likelier.report.reading import Measure, Run
+from likelier.verdict import COPIES_ALLOWED, FEW, summarise
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Samples against real images": (
         "frechet_distance",
+        "frechet_distance_infinity",
         "kernel_distance",
         "precision",
         "recall",
@@ -21,13 +23,20 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "class_histogram_kl",
         "missing_classes",
     ),
+    "Copying": ("copied_share", "authenticity", "data_copying_ct"),
     "Encoding and latent space": (
         "elbo",
         "kl",
+        "mmd_to_prior",
         "reconstruction_mse",
+        "reconstruction_psnr",
+        "reconstruction_ssim",
         "linear_probe",
+        "knn_accuracy",
         "silhouette",
         "silhouette_pca",
+        "nmi",
+        "nmi_pca",
         "active_units",
     ),
 }
@@ -115,21 +124,21 @@ def seconds(value: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-NEVER_BEST = ("precision", "density", "elbo")
-"""No winner is marked: a blur scores highest in the first two, and bounds under different observation models are
-densities of different things."""
+NEVER_BEST = ("precision", "density", "elbo", "copied_share", "authenticity", "data_copying_ct")
+"""No winner is marked: a blur scores highest in the first two, bounds under different observation models are densities
+of different things, and measures of copying convict a model without ranking those that they acquit."""
 
 
 def _measure_row(key: str, groups: Sequence[Group], footnotes: Footnotes) -> Row:
     """The row of one measure; the wording is that of the first run that has it."""
     first = next((run.measures[key] for group in groups for run in group.runs if key in run.measures), None)
-    values = [[m.value for m in _measures(group, key) if m.value is not None] for group in groups]
-    decimals = decimals_for([value for of_group in values for value in of_group])
+    values = [[m.value for m in _counted(group, key) if m.value is not None] for group in groups]
+    show = _shown_like([value for of_group in values for value in of_group])
     better = first.better if first and key not in NEVER_BEST else ""
     ranks = [_rank(group, key, better) for group in groups]
     best = _best(ranks, better)
     cells = tuple(
-        over_seeds(of_group, len(group.runs), lambda value: number(value, decimals), rank is not None and rank == best)
+        _with_noise(over_seeds(of_group, len(group.runs), show, rank is not None and rank == best), group, key)
         if of_group
         else Cell("n/a", gap=footnotes.number(_why_not(group, key)))
         for group, of_group, rank in zip(groups, values, ranks, strict=True)
@@ -146,13 +155,15 @@ def _measure_row(key: str, groups: Sequence[Group], footnotes: Footnotes) -> Row
 
 def _direction(key: str, better: str) -> str:
     """Which way is better, in words; blur alone raises precision, so it is better with its partner only."""
+    if key == "copied_share":
+        return f"up to {COPIES_ALLOWED:g} is allowed"
     words = {"lower": "lower is better", "higher": "higher is better"}.get(better, "")
     return f"{words}, given {PARTNERS[key]}" if words and key in ("precision", "density") else words
 
 
 def _capital(text: str) -> str:
-    """The first letter large, the others as they are: "KL" stays."""
-    return text[:1].upper() + text[1:]
+    """The first letter large, the others as they are: "KL" stays, and the k of "k-NN"."""
+    return text if text[1:2] == "-" else text[:1].upper() + text[1:]
 
 
 def _measures(group: Group, key: str) -> list[Measure]:
@@ -160,27 +171,71 @@ def _measures(group: Group, key: str) -> list[Measure]:
     return [run.measures[key] for run in group.runs if key in run.measures]
 
 
+def _counted(group: Group, key: str) -> list[Measure]:
+    """This measure of the runs that did not diverge: what a run scored before it broke is no figure of its recipe."""
+    return [run.measures[key] for run in group.runs if key in run.measures and run.status != "diverged"]
+
+
+def _with_noise(cell: Cell, group: Group, key: str) -> Cell:
+    """The cell with half the 95% range that the measure itself has, where it was taken."""
+    noises = [measure.noise / 2 for measure in _counted(group, key) if measure.noise is not None]
+    if not noises:
+        return cell
+    middle = median(noises)
+    return replace(cell, details=(*cell.details, f"noise ± {number(middle, decimals_for([middle]))}"))
+
+
+def _shown_like(values: Sequence[float]) -> Callable[[float], str]:
+    """The print of a row: equal decimals for all, and counts whole unless their centre is none."""
+    decimals = decimals_for(values)
+    counts = all(value == round(value) for value in values)
+    return lambda value: number(value, 1 if counts and value != round(value) else decimals)
+
+
 def over_seeds(values: Sequence[float], runs: int, show: Callable[[float], str], best: bool = False) -> Cell:
-    """Median and range over seeds; a seed without a number is told, since the range is then of fewer than it seems."""
-    low, high = show(min(values)), show(max(values))
+    """Centre and interval over seeds; a seed without a number is told, as the interval is of fewer than it seems."""
+    found = summarise(values)
+    low, high = show(found.low), show(found.high)
     details = [f"{low} to {high}"] if low != high else []
     details += [f"n = {len(values)} of {runs}"] if len(values) < runs else []
-    return Cell(show(median(values)), tuple(details), best)
+    return Cell(show(found.centre), tuple(details), best)
+
+
+def in_words(groups: Sequence[Group]) -> str:
+    """What a value and the figures under it are; nothing where each family has one seed."""
+    most = max(len(group.runs) for group in groups)
+    if most < 2:
+        return ""
+    if most < FEW:
+        return "Median over seeds, their range beneath."
+    return (
+        "Interquartile mean over seeds, its 95% bootstrap interval beneath; median and range where fewer than five "
+        "have a value."
+    )
+
+
+def _centre(values: Sequence[float]) -> float:
+    """The centre of `summarise`, which takes infinite values too."""
+    if len(values) < FEW:
+        return median(values)
+    from scipy.stats import trim_mean
+
+    return values[0] if len(set(values)) == 1 else float(trim_mean(values, 0.25))
 
 
 def _rank(group: Group, key: str, better: str) -> float | None:
-    """The median by which a family is ranked: a diverged run counts as the worst, or divergence would pay."""
+    """The centre by which a family is ranked: a diverged run counts as the worst, or divergence would pay."""
     worst = math.inf if better == "lower" else -math.inf
     known = [m.value for m in _measures(group, key) if m.value is not None]
     if not known:
         return None
     finished = [run for run in group.runs if run.status != "diverged"]
     values = [run.measures[key].value for run in finished if key in run.measures]
-    return median([*(v for v in values if v is not None), *[worst] * (len(group.runs) - len(finished))] or [worst])
+    return _centre([*(v for v in values if v is not None), *[worst] * (len(group.runs) - len(finished))] or [worst])
 
 
 def _best(ranks: Sequence[float | None], better: str) -> float | None:
-    """The best median; there is none of a single one, of equal ones, or of a measure without a direction."""
+    """The best centre; there is none of a single one, of equal ones, or of a measure without a direction."""
     known = [rank for rank in ranks if rank is not None]
     if len(set(known)) < 2 or better not in ("lower", "higher"):
         return None
@@ -189,9 +244,12 @@ def _best(ranks: Sequence[float | None], better: str) -> float | None:
 
 def _why_not(group: Group, key: str) -> str:
     """Why a family has no number here."""
-    reasons = dict.fromkeys(measure.why_not for measure in _measures(group, key))
+    found = _measures(group, key)
+    reasons = dict.fromkeys(measure.why_not for measure in found if measure.value is None)
     if reasons:
         return "; ".join(reasons)
+    if found:
+        return "every run that was measured diverged: what it scored before is in its measures.json"
     measured = any(run.measured for run in group.runs)
     return "this was not among the measures taken of the run" if measured else "not measured yet"
 
