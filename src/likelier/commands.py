@@ -192,6 +192,9 @@ def print_comparison(comparison: Comparison) -> None:
         seeds = most_seeds(models)
         how = {1: ""}.get(seeds, ", interquartile mean, 95% interval" if seeds >= FEW else ", median, range")
         table(f"{n:,} samples each, {seeds} seed{'s' * (seeds > 1)}{how}", ["", *models, *REAL.values()], rows)
+    if comparison.verdicts and most_seeds(models) < FEW:  # the same reason for all of them
+        print(f"no verdict on any pair: {FEW} seeds or more are wanted")
+        return
     for verdict in comparison.verdicts:
         print(verdict.words)
 
