@@ -25,8 +25,8 @@ test-all: check
 	$(BIN)/pytest
 
 check: $(VENV)/installed-dev
-	$(BIN)/ruff check src tests recipes benchmarks
-	$(BIN)/ruff format --check src tests recipes benchmarks
+	$(BIN)/ruff check src tests recipes benchmarks docs
+	$(BIN)/ruff format --check src tests recipes benchmarks docs
 	$(BIN)/mypy
 
 # For a new recipe only: figures in new features are new figures. make extractors LIKELIER_DATA=DATA

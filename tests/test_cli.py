@@ -150,7 +150,7 @@ def test_a_comparison_ends_in_a_table_and_a_report(likelier: Likelier) -> None:
     assert outcome.code == 0
     assert "posterior collapse" in outcome.err, "a warning is no progress: it is told to the quiet, too"
     assert "…" not in outcome.err, "no line of progress"
-    for word in ("vae-seed0", "gan-seed0", "real (train)", "real (test)", "FD", "report.html"):
+    for word in ("vae", "gan", "no verdict on any pair: 5 seeds", "real (train)", "real (test)", "FD", "report.html"):
         assert word in outcome.out
     again = likelier("compare", "--resume", "both", "-q")
     assert (again.code, again.out) == (0, outcome.out)
@@ -189,7 +189,7 @@ def test_a_family_by_its_dotted_path(likelier: Likelier) -> None:
 def test_data_lists_what_is_here_and_what_is_not(likelier: Likelier, idx_folder: MakeFolder) -> None:
     listed = likelier("data").out
     assert "1,198 + 599 images of 1×8×8, 10 classes" in listed
-    assert listed.count("not here: ") == 2
+    assert listed.count("not here: ") == 3
     described = likelier("data", idx_folder({"README": b"other things"})).out
     assert "1×8×8" in described
     assert "4: 0, 1, 2, 3" in described
@@ -340,7 +340,7 @@ def test_data_that_cannot_be_used(likelier: Likelier, idx_folder: MakeFolder, co
 
 def test_images_that_cannot_be_judged_are_refused_before_training(likelier: Likelier, idx_folder: MakeFolder) -> None:
     data = idx_folder(n=1)
-    assert "has 1 classes" in refused(likelier, "compare", "vae", *SHORT, "--data", data, "--out", "run")
+    assert "has 1 + 1 images" in refused(likelier, "compare", "vae", *SHORT, "--data", data, "--out", "run")
 
 
 def test_a_data_root_that_is_not_there(likelier: Likelier) -> None:

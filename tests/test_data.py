@@ -54,7 +54,7 @@ def test_digits_are_split_and_not_changed() -> None:
 
 
 def test_every_named_set_has_its_source() -> None:
-    assert sources() == {"digits": "digits", "mnist": "idx", "fashion-mnist": "idx"}
+    assert sources() == {"digits": "digits", "mnist": "idx", "fashion-mnist": "idx", "cifar10": "cifar10"}
 
 
 @pytest.mark.parametrize(("name", "near"), [("minst", "mnist"), ("MNIST", "mnist"), ("fashionmnist", "fashion-mnist")])
@@ -64,7 +64,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(name: str, near: str) -> N
 
 
 def test_an_empty_name_is_not_the_current_folder() -> None:
-    with pytest.raises(InputError, match="has no name: wanted one of digits"):
+    with pytest.raises(InputError, match="has no name: wanted one of cifar10, digits"):
         load("")
 
 

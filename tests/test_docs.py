@@ -83,7 +83,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/tutorial.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/tutorial.md", "docs/measures.md"])
 def test_everything_can_be_done_in_the_order_of_reading(
     document: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ):

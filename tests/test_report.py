@@ -543,8 +543,9 @@ def test_where_there_is_no_verdict_the_page_says_why(
 def test_pairs_of_samples_and_training_images_are_shown_with_the_share_that_convicts(tmp_path: Path) -> None:
     runs = [make_run(tmp_path / f"vae-{seed}", "vae", seed) for seed in range(2)]
     change_measure(runs[1], "copied_share", 0.2)
+    unknown = light_run(tmp_path / "gan", "gan", 0, {"frechet_distance": 1.0})
     copier = light_run(tmp_path / "copier", "copier", 0, {"frechet_distance": 1.0, "copied_share": 0.3})
-    html = report(tmp_path / "report.html", *runs, copier)
+    html = report(tmp_path / "report.html", *runs, copier, unknown)
     section = html[html.index('<section id="copies">') : html.index('<section id="training">')]
     assert re.findall(r'alt="(Pairs [^:]+): samples of (\w+), seed (\d)', section) == [
         ("Pairs 1 to 8", "vae", "1"),
@@ -553,6 +554,7 @@ def test_pairs_of_samples_and_training_images_are_shown_with_the_share_that_conv
     assert section.count('class="outcome bad">copies<') == 2
     text = text_of(html, "copies")
     assert "seed 1, which has the most copies" in text
+    assert "share of copies n/a, gan has no encoder" in text
     assert "share of copies 30.0% allowed 5% held-out images have 1.0%" in text
     assert "Pairs of samples and training images were not written when this run was measured." in text
 

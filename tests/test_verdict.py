@@ -155,7 +155,7 @@ def test_one_extractor_that_disagrees_is_reported_and_two_are_too_many():
     two = only(judge([Contender("a", GOOD, flip), Contender("b", BAD, agree)]))
     assert (two.outcome, two.flips) == ("no verdict", ("e1", "e2"))
     none = only(judge([Contender("a", GOOD), Contender("b", BAD)]))
-    assert "not checked in other extractors" in none.words
+    assert "not checked in other extractors; not checked for copies" in none.words
 
 
 def test_whoever_copies_does_not_win_but_can_be_beaten():

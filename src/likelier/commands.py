@@ -192,6 +192,9 @@ def print_comparison(comparison: Comparison) -> None:
         seeds = most_seeds(models)
         how = {1: ""}.get(seeds, ", interquartile mean, 95% interval" if seeds >= FEW else ", median, range")
         table(f"{n:,} samples each, {seeds} seed{'s' * (seeds > 1)}{how}", ["", *models, *REAL.values()], rows)
+    if comparison.verdicts and most_seeds(models) < FEW:  # the same reason for all of them
+        print(f"no verdict on any pair: {FEW} seeds or more are wanted")
+        return
     for verdict in comparison.verdicts:
         print(verdict.words)
 
@@ -302,7 +305,8 @@ def run_to_measure(path: str) -> Run:
     folder = Path(path)
     if folder.exists() and not (folder / "config.json").is_file():
         raise InputError(
-            f"{path} is no run: to judge images that another program made, name what they are held against with --data"
+            f"{path} is no run: wanted the folder of a run, as `likelier train --out` makes it; to judge images that "
+            "another program made, name what they are held against with --data"
         )
     return Run.open(path)
 

@@ -178,7 +178,7 @@ def why_no_value(reference: Reference, values: Values | None, key: str) -> str |
         return "its samples are not finite"
     if values[key] is not None:
         return None
-    if key in ("frechet_distance_infinity", "data_copying_ct"):
+    if key in ("frechet_distance_infinity", "copied_share", "data_copying_ct"):
         return f"{reference.n} samples are too few for it"
     if reference.train.classes is None:
         return f"{reference.extractor.name} knows no classes"

@@ -157,7 +157,7 @@ class Reference:
         """How near samples lie to the training images, by key: the first of these decides, the others are shown."""
         yardstick = self.held_out_halves[0]
         return {
-            "copied_share": metrics.copied_share(self.whole_train, yardstick, fake),
+            "copied_share": unless_too_few(lambda: metrics.copied_share(self.whole_train, yardstick, fake)),
             "authenticity": metrics.authenticity(self.whole_train, fake, self.train_nearest),
             "data_copying_ct": unless_too_few(lambda: metrics.data_copying_ct(self.whole_train, yardstick, fake)),
         }

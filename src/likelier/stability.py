@@ -47,7 +47,7 @@ def training_stability(lines: Sequence[Line]) -> dict[str, Any]:
         - `d_pairwise`: P[D(x) > D(G(z))], mean of the last 5 evaluations; `d_gap`: P[D(x_train) > D(x_held_out)] − ½ at
           the last.
         - `fd_mean`, `fd_sd`, `fd_count`: the Fréchet distance over the last 5 evaluations, and how many there were.
-          Evaluations are spaced by a logarithm, so the sd holds what training still gained over them.
+          They lie at 60 to 100% of the budget, so the sd holds what training still gained over that time.
         - `fd_best_minus_last` in units of the distance, `fd_best_minus_last_relative` as a share of the last one.
         - `not_finite_lines`: lines with a value that is not finite.
 

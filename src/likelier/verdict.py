@@ -231,12 +231,14 @@ def announcement(seeds: int, contenders: int) -> str | None:
 def judge(contenders: Sequence[Contender], measure: str = "FD") -> list[Verdict]:
     """The verdict on every pair of contenders, corrected for their number; `measure` names the primary measure.
 
-    >>> a, b = Contender("a", tuple(range(10, 20))), Contender("b", tuple(range(30, 40)))
+    >>> seen = {"elsewhere": (1,) * 10}, {"elsewhere": (2,) * 10}
+    >>> a = Contender("a", tuple(range(10, 20)), seen[0], copied=(0.01,) * 10)
+    >>> b = Contender("b", tuple(range(30, 40)), seen[1])
     >>> verdict = judge([a, b])[0]
     >>> verdict.outcome, verdict.better
     ('win', 'a')
     >>> print(verdict.words)
-    a beats b: FD 14.5 against 34.5 (p = .00001 over 10 seeds each; not checked in other extractors)
+    a beats b: FD 14.5 against 34.5 (p = .00001 over 10 seeds each)
     """
     pairs = list(combinations(contenders, 2))
     tests = [permutation_p(a.distances, b.distances) for a, b in pairs]
@@ -274,6 +276,8 @@ def decide(a: Contender, b: Contender, p: float, p_holm: float, measure: str) ->
         return none(f"{figures}, but in most extractors of features the order is the other way round")
     if not best.by_extractor.keys() & other.by_extractor.keys():
         test += "; not checked in other extractors"
+    if not best.copied:
+        test += "; not checked for copies"
     if has_copied(best):
         return verdict(
             "disqualified",

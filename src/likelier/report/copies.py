@@ -48,7 +48,7 @@ def _copies(group: Group) -> Copies:
     """One family, by the run that copies most: a copy that one seed hides is a copy all the same."""
     shares = [share for run in group.runs if run.status != "diverged" and (share := _share(run)) is not None]
     convicted = bool(shares) and median(shares) > COPIES_ALLOWED
-    figures = _figures(group, shares) if shares else ()
+    figures = _figures(group, shares) if shares else _unknown(group)
     shown = [run for run in group.runs if _fits(run)]
     if not shown:
         why_not = absent(group, "Pairs of samples and training images")
@@ -72,6 +72,13 @@ def _figures(group: Group, shares: Sequence[float]) -> tuple[tuple[str, str], ..
     floors = [run.measures[KEY].floor.get("train–test") for run in group.runs if KEY in run.measures]
     known = [floor for floor in floors if floor is not None]
     return (*found, ("held-out images have", _percent(known[0]))) if known else tuple(found)
+
+
+def _unknown(group: Group) -> tuple[tuple[str, str], ...]:
+    """Why there is no share: nothing is said of a family that was not measured, since its pictures say so."""
+    found = [run.measures[KEY] for run in group.runs if KEY in run.measures]
+    reasons = dict.fromkeys(m.why_not if m.value is None else "every run that was measured diverged" for m in found)
+    return (("share of copies", f"n/a, {'; '.join(reasons)}"),) if reasons else ()
 
 
 def _percent(share: float) -> str:
