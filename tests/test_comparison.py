@@ -79,7 +79,7 @@ class Listener:
 def test_five_seeds_have_a_preliminary_verdict_and_the_pairs_are_declared(tmp_path: Path):
     listener = Listener()
     comparison = likelier.compare(
-        ["vae", "gan"], images=3_000, seeds=5, out=tmp_path / "c", settings={"vae.variance": 0.05}, audience=listener
+        ["vae", "gan"], images=900, seeds=5, out=tmp_path / "c", settings={"vae.variance": 0.05}, audience=listener
     )
     plan = json.loads((tmp_path / "c" / "compare.json").read_text())
     assert (plan["primary"], plan["pairs"]) == ("frechet_distance", [["vae", "gan"]])

@@ -82,7 +82,7 @@ def measure(
     >>> run = likelier.train("vae", "digits", images=512, out=tempfile.mkdtemp() + "/vae")
     >>> measures = likelier.measure(run)["measures"]
     >>> [m["label"] for m in measures][:4]
-    ['Fréchet distance', 'kernel distance', 'precision', 'recall']
+    ['Fréchet distance', 'Fréchet distance, N → ∞', 'kernel distance', 'precision']
     """
     run = run if isinstance(run, Run) else Run.open(run)
     images = images_of(run, data or (None if reference is None else reference.images), data_root)

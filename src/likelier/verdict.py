@@ -25,6 +25,7 @@ Agarwal, Schwarzer, Castro, Courville, Bellemare: Deep Reinforcement Learning at
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import combinations
 from statistics import median
 from typing import Literal
@@ -175,15 +176,26 @@ def permutation_p(x: Sequence[float], y: Sequence[float]) -> float:
     ranks = rankdata([*x, *y])
     if total > EXACT_UP_TO:
         return float(mannwhitneyu(ranks[:n], ranks[n:], method="asymptotic").pvalue)
-    doubled = np.rint(2 * ranks).astype(int)
-    counts = np.zeros((n + 1, int(doubled.sum()) + 1))  # [size of a subset, its sum]: how many there are
-    counts[0, 0] = 1
-    for rank in doubled:
-        counts[1:, rank:] += counts[:-1, : counts.shape[1] - rank].copy()
-    ways = counts[n] / counts[n].sum()
+    doubled = np.rint(2 * ranks).astype(int).tolist()
+    shares = rank_sums(n, tuple(sorted(doubled)))
     expected = n * (total + 1)  # of the doubled ranks
-    distance = np.abs(np.arange(len(ways)) - expected)
-    return float(min(1.0, ways[distance >= abs(int(doubled[:n].sum()) - expected)].sum()))
+    distance = np.abs(np.arange(len(shares)) - expected)
+    return float(min(1.0, shares[distance >= abs(sum(doubled[:n]) - expected)].sum()))
+
+
+@lru_cache(maxsize=64)  # without ties the ranks of so many seeds are always the same
+def rank_sums(n: int, ranks: tuple[int, ...]) -> np.ndarray:
+    """How often each sum comes out, as a share of all choices of `n` of the ranks.
+
+    >>> rank_sums(1, (1, 2, 2)).round(3).tolist()
+    [0.0, 0.333, 0.667, 0.0, 0.0, 0.0]
+    """
+    counts = np.zeros((n + 1, sum(ranks) + 1))  # [size of a subset, its sum]: how many there are
+    counts[0, 0] = 1
+    for rank in ranks:
+        counts[1:, rank:] += counts[:-1, : counts.shape[1] - rank].copy()
+    found: np.ndarray = counts[n] / counts[n].sum()
+    return found
 
 
 def holm(p: Sequence[float]) -> list[float]:
