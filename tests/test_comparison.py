@@ -9,6 +9,9 @@ import pytest
 import likelier
 from likelier.comparison import command_of, resume_comparison, settings_by_family
 from likelier.errors import InputError
+from likelier.features import extractor
+from likelier.measuring import measure
+from likelier.reference import Reference
 
 
 def test_four_families_side_by_side(tmp_path: Path):
@@ -90,6 +93,31 @@ def test_five_seeds_have_a_preliminary_verdict_and_the_pairs_are_declared(tmp_pa
     assert verdict.noise > 0
     again = resume_comparison(tmp_path / "c")
     assert again.verdicts == comparison.verdicts
+
+
+def test_figures_of_another_extractor_do_not_slip_into_a_declared_comparison(tmp_path: Path):
+    first = likelier.compare(["vae", "gan"], images=400, out=tmp_path / "c")
+    digits = likelier.load_images("digits")
+    other = Reference(digits, extractor(digits, seed=1))
+    for run in first.runs:
+        measure(run, reference=other)
+    again = resume_comparison(tmp_path / "c")
+    assert again.results == first.results
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("value", 10**400), ("value", [1]), ("value", "12"), ("floor", [1]), ("key", []), ("noise", True)],
+)
+def test_harmed_measures_are_taken_again(key: str, value: object, tmp_path: Path):
+    first = likelier.compare(["vae"], images=400, out=tmp_path / "c")
+    path = first.runs[0].path / "measures.json"
+    found = json.loads(path.read_text())
+    found["measures"][0][key] = value
+    path.write_text(json.dumps(found))
+    assert resume_comparison(tmp_path / "c").results == first.results
+    path.write_text("[" * 100_000)
+    assert resume_comparison(tmp_path / "c").results == first.results
 
 
 def test_fewer_seeds_have_figures_and_no_verdict(tmp_path: Path):

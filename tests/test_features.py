@@ -399,3 +399,47 @@ def test_a_file_that_is_no_network_is_refused(onnx_file: MakeNetwork, data: Imag
     colour = ONNX(onnx_file({"name": "net", "channels": 1, "output": "features"}, name="grey"))
     with pytest.raises(InputError, match="3 channels"):
         colour.features(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+
+
+def built(nodes: list[object], inputs: list[object], outputs: list[object], constants: list[object] = ()) -> bytes:
+    graph = helper.make_graph(nodes, "g", inputs, outputs, list(constants))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        ("tokens", "pooled"),
+        ("two inputs", "wanted one"),
+        ("bytes", "32-bit floats"),
+        ("nan", "NaN"),
+        ("same", "same features"),
+    ],
+)
+def test_a_network_that_gives_no_features_is_refused(harm: str, message: str, tmp_path: Path, data: Images):
+    kind = TensorProto.UINT8 if harm == "bytes" else TensorProto.FLOAT
+    x = helper.make_tensor_value_info("x", kind, ["n", 1, 8, 8])
+    z = helper.make_tensor_value_info("z", kind, ["n", 1, 8, 8])
+    y = helper.make_tensor_value_info("y", kind, None)
+    shape = helper.make_tensor("s", TensorProto.INT64, [3], [0, 4, 16])
+    zero = helper.make_tensor("zero", TensorProto.FLOAT, [], [0.0])
+    flat = helper.make_node("Flatten", ["x" if harm not in ("nan", "same") else "u"], ["y"])
+    nodes = {
+        "tokens": [helper.make_node("Reshape", ["x", "s"], ["y"])],
+        "nan": [helper.make_node("Div", ["x", "zero"], ["u"]), flat],
+        "same": [helper.make_node("Mul", ["x", "zero"], ["u"]), flat],
+    }.get(harm, [flat])
+    constants = {"tokens": [shape], "nan": [zero], "same": [zero]}.get(harm, [])
+    path = tmp_path / "net.onnx"
+    path.write_bytes(built(nodes, [x, z] if harm == "two inputs" else [x], [y], constants))
+    path.with_suffix(".yaml").write_text("name: net\nchannels: 1\n")
+    with pytest.raises(InputError, match=message):
+        ONNX(path).check(data)
+
+
+@pytest.mark.parametrize("content", ["x: 2024-99-99", "x: " + "9" * 5000, "[" * 5000, "", "- 1", "a: [", "\x00"])
+def test_a_declaration_that_is_none_is_refused(content: str, onnx_file: MakeNetwork):
+    path = onnx_file({"name": "net", "channels": 1, "output": "features"})
+    path.with_suffix(".yaml").write_text(content)
+    with pytest.raises(InputError):
+        ONNX(path)

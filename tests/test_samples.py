@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,7 @@ def test_jpegs_are_read_with_a_word(tmp_path: Path):
         (noise(5, 3, 8, 8), "wanted"),
         (noise(5, 1, 8, 8).astype(np.int64), "wanted uint8"),
         (noise(5, 1, 8, 8).astype(np.float32), "wanted uint8, or floats in"),
-        (np.full((5, 8, 8), np.nan), "wanted uint8, or floats in"),
+        (np.full((5, 8, 8), np.nan), "320 values of 320 that are NaN"),
         (noise(0, 8, 8), "wanted"),
         (np.array(["a", "b"]), "wanted"),
     ],
@@ -111,6 +112,42 @@ def test_pictures_that_are_none_or_of_another_size_are_refused(tmp_path: Path):
     (tmp_path / "y" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nnonsense")
     with pytest.raises(InputError, match="no picture that can be read"):
         read_samples(tmp_path / "y", GREY)
+
+
+@pytest.mark.parametrize("kind", ["16 bits", "float", "transparent", "frames"])
+def test_pictures_that_would_lose_something_are_refused(kind: str, tmp_path: Path):
+    (tmp_path / "x").mkdir()
+    file = tmp_path / "x" / "a.tif"
+    if kind == "16 bits":
+        Image.fromarray(noise(8, 8).astype(np.uint16) * 256).save(file)
+    elif kind == "float":
+        Image.fromarray((noise(8, 8) / 255).astype(np.float32)).save(file)
+    elif kind == "transparent":
+        Image.fromarray(noise(8, 8, 4), "RGBA").save(file)
+    else:
+        frames = [Image.fromarray(noise(8, 8)) for _ in range(3)]
+        frames[0].save(file, save_all=True, append_images=frames[1:])
+    with pytest.raises(InputError, match="opaque" if kind == "transparent" else "8-bit PNG"):
+        read_samples(tmp_path / "x", GREY)
+
+
+def test_opaque_pictures_with_an_alpha_channel_are_read(tmp_path: Path):
+    (tmp_path / "x").mkdir()
+    pixels = noise(8, 8, 4)
+    pixels[..., 3] = 255
+    Image.fromarray(pixels, "RGBA").save(tmp_path / "x" / "a.png")
+    assert np.array_equal(read_samples(tmp_path / "x", (3, 8, 8))[0].numpy(), pixels[..., :3].transpose(2, 0, 1))
+
+
+def test_harmed_array_files_are_refused(tmp_path: Path):
+    np.save(tmp_path / "x.npy", noise(5, 8, 8))
+    whole = (tmp_path / "x.npy").read_bytes()
+    (tmp_path / "cut.npy").write_bytes(whole[:30] + b"{'descr': (" + whole[41:])
+    with zipfile.ZipFile(tmp_path / "text.npz", "w") as archive:
+        archive.writestr("images", "no array")
+    for name in ("cut.npy", "text.npz"):
+        with pytest.raises(InputError):
+            read_samples(tmp_path / name, GREY)
 
 
 def test_sets_of_samples_are_disjoint_and_drawn_from_all_of_them():
@@ -154,6 +191,8 @@ def test_fewer_samples_are_measured_at_their_number_with_a_word(likelier, tmp_pa
     assert "N = 200" in done.err
     (result,) = json.loads(done.out).values()
     assert result["conditions"]["n"] == 200
+    np.savez(tmp_path / "six.npz", images=digits.test.images[:6].numpy())
+    assert likelier("measure", tmp_path / "six.npz", "--data", "digits").code == 0
     np.savez(tmp_path / "few.npz", images=digits.test.images[:5].numpy())
     assert likelier("measure", tmp_path / "few.npz", "--data", "digits").code == 2
 
@@ -174,6 +213,8 @@ def test_constant_and_diverged_samples_get_figures_or_a_reason(likelier, tmp_pat
         (["measure", "nowhere", "--data", "digits"], "not there"),
         (["measure", "nowhere"], "is not there"),
         (["measure", "theirs"], "--data"),
+        (["measure", "theirs", "--data", "digits", "--family", "vae"], "--family beside --data"),
+        (["measure", "theirs", "--likelihood", "iwae", "--table", "x.csv"], "--table beside --likelihood"),
         (["measure", "theirs", "--data", "digits", "--table", "x.pdf"], ".csv or .tex"),
         (["measure", "theirs", "--data", "digits", "--extractor", "absent.onnx"], "cannot be read"),
     ],

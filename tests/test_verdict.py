@@ -158,6 +158,29 @@ def test_one_extractor_that_disagrees_is_reported_and_two_are_too_many():
     assert "not checked in other extractors; not checked for copies" in none.words
 
 
+def test_one_other_extractor_that_disagrees_is_no_majority():
+    found = only(judge([Contender("a", GOOD, {"e": BAD}), Contender("b", BAD, {"e": GOOD})]))
+    assert (found.outcome, found.flips) == ("no verdict", ("e",))
+
+
+def test_medians_and_ranks_have_to_agree():
+    x, y = (*range(10, 21), *range(32, 41)), (*range(1, 10), *range(21, 32))  # the medians are for x, the ranks for y
+    found = only(judge([Contender("x", tuple(map(float, x))), Contender("y", tuple(map(float, y)))]))
+    assert found.p < ALPHA
+    assert found.outcome == "no verdict"
+    assert "opposite" in found.words
+
+
+def test_a_run_without_finite_samples_is_the_worst_in_everything():
+    def trials(fd: float, recall: float) -> list[Trial]:
+        return [Trial(True, {"frechet_distance": fd + i, "recall": recall}) for i in range(10)]
+
+    a, b = trials(1, 0.1), trials(50, 0.9)
+    assert only(judge([contender("a", a), contender("b", b)])).outcome == "trade-off"
+    assert only(judge([contender("a", [*a[:9], Trial(True, {})]), contender("b", b)])).outcome == "trade-off"
+    assert contender("a", [Trial(True, {})]).distances == (math.inf,)
+
+
 def test_whoever_copies_does_not_win_but_can_be_beaten():
     copies = (0.3,) * 10
     found = only(judge([Contender("thief", GOOD, copied=copies), Contender("b", BAD)]))

@@ -29,7 +29,7 @@ CODE_MEASURES = {  # key: (label, unit, better, which images: tested, probed or 
     "reconstruction_mse": ("reconstruction MSE", "per pixel", "lower", "tested"),
     "reconstruction_psnr": ("reconstruction PSNR", "dB", "higher", "tested"),
     "reconstruction_ssim": ("reconstruction SSIM", "", "higher", "tested"),
-    "elbo": ("ELBO", "nats/image", "higher", "tested"),
+    "elbo": ("ELBO, own σ", "nats/image", "", "tested"),  # no arrow: each model has its own observation model
     "linear_probe": ("linear probe", "accuracy", "higher", "probed"),
     "knn_accuracy": ("k-NN accuracy", "accuracy", "higher", "probed"),
     "silhouette": ("silhouette of classes", "", "higher", "scattered"),
@@ -53,7 +53,7 @@ def code_measures(evidence: Evidence) -> list[Measure]:
     return [
         Measure(
             key,
-            f"{key}_test_n{sizes[which]}{'_dequantised' if key == 'elbo' else ''}",
+            f"{key}_{evidence.images.name}_test_n{sizes[which]}{'_dequantised' if key == 'elbo' else ''}",
             label,
             value := finite(values.get(key)),
             unit,

@@ -17,6 +17,7 @@ from likelier.comparison import FAMILIES, Comparison, prepared, resume_compariso
 from likelier.comparison import compare as compare_families
 from likelier.describe import family_in_words, first_line
 from likelier.errors import InputError
+from likelier.estimating import SAVE_SECONDS
 from likelier.evidence import CHUNK
 from likelier.experiment import images_of, load
 from likelier.experiment import resume as resume_run
@@ -27,8 +28,8 @@ from likelier.features.onnx import ONNX
 from likelier.files import write_atomically
 from likelier.images import Images, as_float, as_uint8
 from likelier.likelihood_command import likelihood_asked, measure_likelihood, print_likelihood
+from likelier.measuring import SAMPLE_MEASURES, measure_images, write_arrays
 from likelier.measuring import measure as measure_run
-from likelier.measuring import measure_images, write_arrays
 from likelier.pictures import grid
 from likelier.progress import Terminal, table
 from likelier.reference import REPEATS, Reference, most_samples
@@ -124,6 +125,8 @@ def compare(given: Given) -> None:
     else:
         print_comparison(comparison)
     print_path("report", comparison.report, given)
+    if not any(comparison.results):
+        raise InputError(f"none of the {len(comparison.runs)} runs could be measured: the notes above say why")
 
 
 def table_file(given: Given) -> Path | None:
@@ -262,11 +265,15 @@ def warnings_of(run: Run) -> list[str]:
 def measure(given: Given) -> None:
     """`likelier measure`: runs, or images that another program made."""
     if likelihood_asked(given):
+        if idle := [name for name in ("data", "extractor", "table") if name in given]:
+            raise InputError(f"--{idle[0]} beside --likelihood, which knows nothing of it: leave it out")
         likelihood(given)
         return
     table_file(given)
     paths = given["runs"]
     own = [path for path in paths if (Path(path) / "config.json").is_file()]
+    if "data" in given and "family" in given:
+        raise InputError("--family beside --data: images that another program made have no family; leave it out")
     if "data" in given and not own:
         results = measure_samples(given)
     elif "data" in given:
@@ -338,7 +345,9 @@ def measure_samples(given: Given) -> Given:
 def reference_of(given: Given, images: Images, audience: Terminal, n: int | None = None) -> Reference:
     """What samples are held against: in the features of the set's own extractor, or of the network of --extractor."""
     if "extractor" in given:
-        return Reference(images, ONNX(given["extractor"]), n=n)
+        brought = ONNX(given["extractor"])
+        brought.check(images)
+        return Reference(images, brought, n=n)
     (own,) = prepared(images, audience)
     return Reference(images, own, n=n)
 
@@ -348,7 +357,11 @@ def likelihood(given: Given) -> None:
     with Terminal(given.get("quiet", False)) as audience:
         runs = [Run.open(path) for path in given["runs"]]
         named_family(given, runs)
-        results = measure_likelihood(given, runs, audience)
+        try:
+            results = measure_likelihood(given, runs, audience)
+        except KeyboardInterrupt:
+            audience.note(f"the same command goes on from what was last saved, every {SAVE_SECONDS:.0f} s")
+            raise
     if given.get("json"):
         print_json(results)
     else:
@@ -357,7 +370,7 @@ def likelihood(given: Given) -> None:
 
 def print_measures(path: str, result: Mapping[str, Any]) -> None:
     """Every measure of one run beside its floors: those of its samples, then the others."""
-    by_samples = [m for m in result["measures"] if REAL.keys() & (m["floor"] or {}).keys()]
+    by_samples = [m for m in result["measures"] if m["key"] in SAMPLE_MEASURES]
     others = [m for m in result["measures"] if m not in by_samples]
     print_measure_table(f"{path}, {result['conditions']['n']:,} samples", by_samples)
     print_measure_table(f"{path}, on test images", [m for m in others if m["value"] is not None])

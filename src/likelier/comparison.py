@@ -14,13 +14,13 @@ from likelier import data as sources
 from likelier.errors import InputError, unknown
 from likelier.experiment import CHECKPOINT_SECONDS, Budget, resume, train, whole
 from likelier.family import build, configure, find, names
-from likelier.features import SEEDS, Extractor, check_usable, extractor
+from likelier.features import SEEDS, Extractor, at_hand, check_usable, extractor
 from likelier.features.onnx import ONNX
 from likelier.files import read_json
 from likelier.images import Images
 from likelier.loop import resolve_device
 from likelier.measuring import measure, read_measures
-from likelier.reference import Reference
+from likelier.reference import Reference, most_samples
 from likelier.rehearsal import rehearse
 from likelier.report import verdicts_on, write_report
 from likelier.run import Run, make_folder
@@ -148,7 +148,7 @@ def compare(
     image_set = data if isinstance(data, Images) else sources.load(data, data_root)
     check_usable(image_set)
     if judge is not None:
-        ONNX(judge).features(image_set.test.images[:2])  # refused now, and not after hours
+        ONNX(judge).check(image_set)  # refused now, and not after hours
     for name, config in configs.items():
         rehearse(build(find(name), config, image_set, first), image_set, first, chosen)
     path = Path(out) if out is not None else Path("runs") / f"compare-{image_set.name}"
@@ -221,19 +221,22 @@ def complete(path: Path, plan: Plan, images: Images, audience: Audience) -> Comp
     """Train, measure, report."""
     if early := announcement(len(plan["seeds"]), len(plan["families"])):
         audience.note(early)
+    wanted = [(family, seed) for seed in plan["seeds"] for family in plan["families"]]
+    brought = ONNX(plan["extractor"]) if plan["extractor"] else None
+    declared = brought or at_hand(images)
+    folders = [path / "runs" / f"{family}-seed{seed}" for family, seed in wanted]
     reference = None
-    if any(read_measures(path / "runs" / f"{f}-seed{s}") is None for s in plan["seeds"] for f in plan["families"]):
+    if any(measured_as_declared(folder, images, declared) is None for folder in folders):
         # Before the training, which logs distances in its features.
         own = prepared(images, audience, SEEDS if len(plan["seeds"]) >= FEW else SEEDS[:1])
-        reference = Reference(images, ONNX(plan["extractor"]) if plan["extractor"] else own[0], own)
-    wanted = [(family, seed) for seed in plan["seeds"] for family in plan["families"]]
+        reference = Reference(images, declared := brought or own[0], own)
     runs = [
         trained(path, plan, images, family, seed, audience, (number, len(wanted)))
         for number, (family, seed) in enumerate(wanted, start=1)
     ]
     results: list[Mapping[str, Any] | None] = []
     for (family, _), run in zip(wanted, runs, strict=True):
-        result = read_measures(run.path)
+        result = measured_as_declared(run.path, images, declared)
         if result is None and reference is not None:
             audience.stage(f"measuring {run.path.name}")
             result = measured(run, family, reference, audience)
@@ -244,6 +247,18 @@ def complete(path: Path, plan: Plan, images: Images, audience: Audience) -> Comp
     title = f"{', '.join(plan['families'])} on {images.name}"
     write_report(paths, comparison.report, title=title, command=command_of(plan), declared=True)
     return comparison
+
+
+def measured_as_declared(path: Path, images: Images, judge: Extractor | None) -> dict[str, Any] | None:
+    """What was measured of a run under the plan's conditions; None if nothing was, or under others.
+
+    Whoever chose the extractor after seeing figures would choose the verdict.
+    """
+    found = read_measures(path)
+    if found is None or judge is None:
+        return found
+    declared = {"extractor": judge.name, "data_digest": images.digest, "n": most_samples(images)}
+    return found if declared.items() <= found["conditions"].items() else None
 
 
 def prepared(images: Images, audience: Audience, seeds: Sequence[int] = SEEDS[:1]) -> list[Extractor]:

@@ -286,11 +286,28 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, np.dtype[Any]]
 def read_measures(path: Path) -> dict[str, Any] | None:
     """What was measured of the run in `path`; None if nothing was, or if the file is not whole."""
     try:
-        found = read_json(path / "measures.json")
-        whole = found["format"] == FORMAT and all({"key", "value", "floor"} <= m.keys() for m in found["measures"])
-        return found if whole and {"conditions", "warnings"} <= found.keys() else None
+        found: dict[str, Any] = read_json(path / "measures.json")
+        conditions, measures = found["conditions"], found["measures"]
+        whole = found["format"] == FORMAT and isinstance(conditions["n"], int) and isinstance(found["warnings"], list)
+        return found if whole and all(is_measure(m) for m in measures) else None
     except (InputError, TypeError, KeyError, AttributeError):
         return None
+
+
+def is_measure(found: Mapping[str, Any]) -> bool:
+    """Whether one entry of a measures.json, which may come from anywhere, has what it should have."""
+    texts = ("key", "name", "label", "unit", "better")
+    tables = [found["floor"] or {}, found["elsewhere"] or {}]
+    return (
+        all(isinstance(found[text], str) for text in texts)
+        and all(value is None or is_number(value) for value in (found["value"], found["noise"]))
+        and all(is_number(value) for table in tables for value in table.values())
+    )
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number that a float holds."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e300 < value < 1e300
 
 
 def value_of(result: Mapping[str, Any], key: str) -> float | None:

@@ -9,7 +9,6 @@ Nothing is unpickled, and a picture of more pixels than the reference has is nev
 """
 
 import warnings
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,12 +69,26 @@ def read_picture(path: Path, shape: Shape) -> UInt8[Tensor, "c h w"]:
                 raise InputError(
                     f"{path} is {picture.size[0]}×{picture.size[1]}: wanted {w}×{h}, as the images it is held against"
                 )
+            check_mode(path, picture)
             pixels = np.array(picture.convert("L" if c == 1 else "RGB"))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is no picture that can be read: {' '.join(str(error).split())}") from None
     return torch.from_numpy(pixels.reshape(h, w, c)).permute(2, 0, 1)
+
+
+def check_mode(path: Path, picture: Image.Image) -> None:
+    """InputError for pictures that would lose something as bytes: more bits, frames, or what is transparent."""
+    modes = ("1", "L", "P", "RGB", "LA", "RGBA")
+    frames = getattr(picture, "n_frames", 1)
+    if picture.mode not in modes or frames != 1:
+        raise InputError(
+            f"{path} is of mode {picture.mode} with {frames} frame{'s' * (frames != 1)}: wanted one picture of 8 bits "
+            "a channel; save it as an 8-bit PNG"
+        )
+    if "A" in picture.getbands() and picture.getchannel("A").getextrema()[0] != 255:
+        raise InputError(f"{path} is transparent in part: wanted opaque pixels; flatten it onto its background")
 
 
 def read_array(path: Path) -> npt.NDArray[np.generic]:
@@ -89,11 +102,13 @@ def read_array(path: Path) -> npt.NDArray[np.generic]:
             chosen = "images" if "images" in names else names[0] if len(names) == 1 else None
             if chosen is None:
                 raise InputError(f"{path} holds the arrays {', '.join(names) or 'none'}: wanted one called images")
-            array: npt.NDArray[np.generic] = found[chosen]
+            array = found[chosen]
+            if not isinstance(array, np.ndarray):
+                raise InputError(f"{path} holds {chosen}, which is no array: wanted one called images")
             return array
     except InputError:
         raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, MemoryError) as error:
+    except Exception as error:  # zipfile, zlib, tokenize and numpy each raise kinds of their own
         raise InputError(f"{path} holds no array that can be read: {' '.join(str(error).split())[:200]}") from None
 
 
@@ -111,7 +126,9 @@ def as_stored(path: Path, array: npt.NDArray[np.generic], shape: Shape) -> UInt8
     array = array.transpose(layouts[array.shape[1:]])
     if array.dtype.kind == "f":
         low, high = float(array.min()), float(array.max())
-        if not (low >= 0 and high <= 1):  # NaN fails too
+        if bad := int(np.isnan(array).sum()):
+            raise InputError(f"{path} has {bad:,} values of {array.size:,} that are NaN: wanted floats in [0, 1]")
+        if not (low >= 0 and high <= 1):
             raise InputError(f"{path} has values from {low:g} to {high:g}: wanted uint8, or floats in [0, 1]")
         array = np.rint(array.astype(np.float64) * 255).astype(np.uint8)
     if array.dtype != np.uint8:

@@ -130,23 +130,28 @@ def contender(name: str, trials: Sequence[Trial]) -> Contender:
     >>> side.distances, side.aspects["recall"].values, side.noise
     ((3.0, inf), (0.5, -inf), 0.1)
     """
-    finished = [trial for trial in trials if trial.finished]
+    finished = [trial for trial in trials if counts(trial)]
     extractors = [trial.elsewhere.keys() for trial in finished]
     shared = sorted(set.intersection(*map(set, extractors))) if extractors else []
     aspects = {}
     for key, (label, better) in ASPECTS.items():
         if finished and all(key in trial.values for trial in finished):
             worst = math.inf if better == "lower" else -math.inf
-            aspects[label] = Aspect(better, tuple(t.values[key] if t.finished else worst for t in trials))
+            aspects[label] = Aspect(better, tuple(t.values[key] if counts(t) else worst for t in trials))
     noises = [trial.noise for trial in finished if trial.noise is not None]
     return Contender(
         name,
-        tuple(t.values.get(PRIMARY, math.inf) if t.finished else math.inf for t in trials),
-        {other: tuple(t.elsewhere[other] if t.finished else math.inf for t in trials) for other in shared},
+        tuple(t.values[PRIMARY] if counts(t) else math.inf for t in trials),
+        {other: tuple(t.elsewhere[other] if counts(t) else math.inf for t in trials) for other in shared},
         median(noises) if noises else 0.0,
         tuple(trial.values["copied_share"] for trial in finished if "copied_share" in trial.values),
         aspects,
     )
+
+
+def counts(trial: Trial) -> bool:
+    """Whether a trial has figures to count with: one that ended with samples that are none is as good as diverged."""
+    return trial.finished and PRIMARY in trial.values
 
 
 def permutation_p(x: Sequence[float], y: Sequence[float]) -> float:
@@ -282,10 +287,13 @@ def decide(a: Contender, b: Contender, p: float, p_holm: float, measure: str) ->
     test = f"p = {p_in_words(p_holm)} over {seeds_in_words(a, b)}"
     if p_holm > ALPHA or gap == 0:
         return none(f"{figures} is within what chance does ({test})")
+    if not mostly_below(best.distances, other.distances):
+        return none(f"the medians say {figures}, but most pairs of seeds say the opposite")
     if gap <= noise:
         return none(f"the gap of {short(gap)} in {measure} is within the noise of the measure, {short(noise)}")
-    if 2 * len(flips) > len(best.by_extractor) + 1:
-        return none(f"{figures}, but in most extractors of features the order is the other way round")
+    checked = 1 + len(best.by_extractor.keys() & other.by_extractor.keys())
+    if 2 * len(flips) >= checked:
+        return none(f"{figures}, but {len(flips)} of {checked} extractors put them the other way round")
     if not best.by_extractor.keys() & other.by_extractor.keys():
         test += "; not checked in other extractors"
     if not best.copied:
@@ -302,6 +310,15 @@ def decide(a: Contender, b: Contender, p: float, p_holm: float, measure: str) ->
             f"trade-off: {best.name} has the better {figures}, {other.name} the better {'; '.join(against)}",
         )
     return verdict("win", f"{best.name} beats {other.name}: {figures} ({test})")
+
+
+def mostly_below(x: Sequence[float], y: Sequence[float]) -> bool:
+    """Whether more pairs have x < y than x > y: the direction that the test of ranks speaks for.
+
+    >>> mostly_below([1, 2, 9], [3, 4, 5])
+    True
+    """
+    return sum((a < b) - (a > b) for a in x for b in y) > 0
 
 
 def flipped(best: Contender, other: Contender) -> tuple[str, ...]:
@@ -323,8 +340,8 @@ def speaking_against(best: Contender, other: Contender) -> list[str]:
         if rival is None or not aspect.values or not rival.values:
             continue
         mine, yours = median(aspect.values), median(rival.values)
-        worse = mine > yours if aspect.better == "lower" else mine < yours
-        if worse and permutation_p(aspect.values, rival.values) <= ALPHA:
+        lower, higher = (rival, aspect) if aspect.better == "lower" else (aspect, rival)
+        if mostly_below(lower.values, higher.values) and permutation_p(aspect.values, rival.values) <= ALPHA:
             found.append(f"{name}, {short(yours)} against {short(mine)}")
     return found
 

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from likelier.errors import InputError
 from likelier.features.network import Extractor
+from likelier.images import Images
 
 Side = Annotated[int, Field(ge=1, le=4096)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -87,6 +88,9 @@ class ONNX(Extractor):
         declared = declaration_beside(path)
         self.prepare = read_declaration(declared)
         self.session = session_of(path, content)
+        inputs = [(found.name, found.type) for found in self.session.get_inputs()]
+        if [kind for _, kind in inputs] != ["tensor(float)"]:
+            raise InputError(f"{path} has the inputs {inputs}: wanted one, of 32-bit floats")
         self.output = output_of(path, self.session, self.prepare.output)
         pinned = hashlib.sha256(content + read(declared)).hexdigest()[:6]
         self.name = f"{self.prepare.name}-onnx-{pinned}"
@@ -95,11 +99,23 @@ class ONNX(Extractor):
     def features_and_classes(
         self, images: UInt8[Tensor, "n c h w"]
     ) -> tuple[Float[Tensor, "n d"], Int64[Tensor, " n"] | None]:
-        """As `Extractor`, on the CPU; what is not flat is averaged over its positions, as Inception's last map is."""
+        """As `Extractor`, on the CPU; maps [n, d, h, w] are averaged over positions, as Inception's last one is."""
         parts = [self.run(self.prepare(x.cpu())) for x in torch.split(images, self.prepare.batch)]
+        if len(widths := {part.shape[1] for part in parts}) > 1:
+            raise InputError(f"{self.name} gives {sorted(widths)} features by the size of the batch: wanted one number")
         features = torch.cat(parts)
+        if bad := int((~features.isfinite()).any(dim=1).sum()):
+            raise InputError(
+                f"{self.name} gives NaN or infinity for {bad} of {len(features)} images: look at scale, mean and std"
+            )
         self.dimension = features.shape[1]
         return features, None
+
+    def check(self, images: Images) -> None:
+        """InputError unless the network gives features of these images that are finite and differ."""
+        few = images.test.images[: self.prepare.batch + 1]  # a whole batch, and one of another size
+        if not bool(self.features(few).std(dim=0).any()):
+            raise InputError(f"{self.name} gives the same features for {len(few)} images: wanted some that differ")
 
     def run(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """The network's output for one batch, one row an image."""
@@ -112,9 +128,12 @@ class ONNX(Extractor):
                 f"{self.name} cannot be given images of {tuple(x.shape[1:])}: {reason}; declare its size"
             ) from None
         features = torch.from_numpy(np.array(found, dtype=np.float32))
-        if len(features) != len(x) or features.ndim < 2:
-            raise InputError(f"{self.name} gives {tuple(features.shape)} for {len(x)} images: wanted one row an image")
-        return features.flatten(2).mean(2) if features.ndim > 2 else features
+        if features.ndim not in (2, 4) or len(features) != len(x) or features.numel() == 0:
+            raise InputError(
+                f"{self.name} gives {tuple(features.shape)} for {len(x)} images: wanted [n, d], or maps [n, d, h, w]; "
+                "tokens [n, positions, d] have to be pooled in the network, or another output be declared"
+            )
+        return features.mean((2, 3)) if features.ndim == 4 else features
 
 
 def read(path: Path) -> bytes:
@@ -145,7 +164,7 @@ def read_declaration(path: Path) -> Preprocessing:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "it"
         raise InputError(f"{path}: {where}: {first['msg']}; docs/measures.md has an example") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not YAML or JSON: {' '.join(str(error).split())}") from None
 
 
