@@ -154,7 +154,7 @@ def bias() -> Figure:
         ]
         left.plot([n] * len(found), found, "o", color=REAL, markersize=4)
     left.plot(sizes, [2 * d / n + d * (d + 1) / (2 * n) for n in sizes], color=INK, linewidth=1)
-    left.plot([], [], "o", color=REAL, markersize=4, label="two samples of one N(0, I₆₄)")
+    left.plot([], [], "o", color=REAL, markersize=4, label="two samples of one $\\mathcal{N}(0, I_{64})$")
     left.plot([], [], color=INK, linewidth=1, label="2d/N + d(d + 1)/2N")
     left.set(xscale="log", yscale="log", xticks=sizes, xticklabels=sizes)
     left.minorticks_off()

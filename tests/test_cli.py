@@ -522,6 +522,7 @@ def test_another_kind_of_budget_replaces_the_one_in_the_file(likelier: Likelier)
         (b"a: [", "is not YAML"),
         (b"\x00\x01\xff\xfe", "is not YAML"),
         (b"[" * 5000, "is not YAML"),
+        (b"epochs: 3\nseed: 1\nepochs: 4\n", "epochs is given twice"),
         (b"!!python/object/apply:os.system ['touch evil']\n", "is not YAML"),
         (b"epoch: 3\n", "did you mean 'epochs'?"),
         (b"settings: {latent: 2}\n", "there is no option 'settings'"),

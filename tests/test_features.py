@@ -373,6 +373,8 @@ def test_the_name_of_a_network_changes_with_its_declaration(onnx_file: MakeNetwo
     [
         (None, "declared beside it"),
         ({"name": "net"}, "channels"),
+        ({"name": "net", "channels": True, "output": "features"}, "channels"),
+        ({"name": "net", "channels": 2, "output": "features"}, "channels wants 1 or 3"),
         ({"name": "net", "channels": 1, "output": "features", "sise": [3, 3]}, "sise"),
         ({"name": "net", "channels": 1, "output": "features", "mean": [1, 2]}, "one number a channel"),
         ({"name": "a/b", "channels": 1, "output": "features"}, "name"),

@@ -4,6 +4,8 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from likelier import cli, estimating, rng
 from likelier.data import load as load_images
 from likelier.distributions import Normal, standard_normal
 from likelier.errors import InputError
-from likelier.estimating import Halves, estimate_likelihood, next_variance, read_likelihoods, why_undefined
+from likelier.estimating import Halves, estimate_likelihood, keep, next_variance, read_likelihoods, why_undefined
 from likelier.experiment import load
 from likelier.family import Family, build, configure, find
 from likelier.images import as_float
@@ -407,6 +409,15 @@ def test_every_estimate_is_kept_under_its_name(likelier: Likelier, vae: Path):
     assert ais == pytest.approx(bound, abs=10)
     (vae / "likelihood.json").write_text("[]")
     assert read_likelihoods(vae) == {}
+
+
+def test_figures_that_are_taken_at_once_are_all_kept(vae: Path):
+    run = Run.open(vae)
+    before = read_likelihoods(vae)
+    results = [{"name": f"figure-{i}", "value": float(i), "conditions": {}} for i in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(partial(keep, run), results))
+    assert read_likelihoods(vae) == before | {str(result["name"]): result for result in results}
 
 
 def test_the_tuned_variance_is_the_better_one(vae: Path):

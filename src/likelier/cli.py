@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from likelier.errors import InputError, nearest, unknown
+from likelier.files import yaml_of
 
 Options = argparse.Namespace
 
@@ -256,13 +257,11 @@ def likelihood_options(parser: Parser) -> None:
 
 def read_config(parser: Parser, path: Path) -> dict[str, Any]:
     """The options in --config FILE, checked as those of the command line are."""
-    import yaml
-
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = yaml_of(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"--config {path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} is not YAML or JSON: {reason}") from None
     if not isinstance(found, dict):

@@ -30,7 +30,7 @@ from likelier import rng
 from likelier.errors import InputError, unknown
 from likelier.experiment import images_of, load
 from likelier.family import Bounds, Decodes, Encodes, Family
-from likelier.files import read_json, write_atomically, write_json
+from likelier.files import read_json, updating, write_atomically, write_json
 from likelier.images import Images, as_float
 from likelier.likelihood import (
     Annealing,
@@ -143,13 +143,7 @@ def estimate_likelihood(
     effort = replace(effort, images=len(halves.reported))
     began = time.monotonic()
     conditions = {
-        "estimator": method,
-        **{name: value for name, value in asdict(effort).items() if value is not None},
-        "observation": observation,
-        "pixels": PIXELS[observation],
-        "variance_from": how_chosen(observation, variance, method),
-        "split": "test, second half of a fixed shuffle",
-        "seed": seed,
+        **conditions_of(method, effort, observation, variance, seed),
         "model": run.state().digest()[:16],
         "device": chosen.type,
         "rows": ROWS[chosen.type],
@@ -202,6 +196,19 @@ def effort_of(
             raise InputError(f"{name} = {value}: wanted a whole number of at least {LEAST[name]}")
     effort = replace(effort, **numbers)
     return effort if effort.simulated is None else replace(effort, simulated=min(effort.simulated, effort.images))
+
+
+def conditions_of(method: str, effort: Effort, observation: str, variance: float | None, seed: int) -> dict[str, Any]:
+    """What was asked for: two figures can be held against each other if these are the same."""
+    return {
+        "estimator": method,
+        **{name: value for name, value in asdict(effort).items() if value is not None},
+        "observation": observation,
+        "pixels": PIXELS[observation],
+        "variance_from": how_chosen(observation, variance, method),
+        "split": "test, second half of a fixed shuffle",
+        "seed": seed,
+    }
 
 
 def why_undefined(family: Family, method: str, observation: str) -> str | None:
@@ -559,8 +566,9 @@ def gaps_on_simulated(
 
 def keep(run: Run, result: Mapping[str, Any]) -> None:
     """Put one figure into the run's `likelihood.json`, beside those of other names."""
-    estimates = {**read_likelihoods(run.path), result["name"]: result}
-    write_json(run.path / "likelihood.json", {"format": FORMAT, "estimates": estimates})
+    with updating(run.path):
+        estimates = {**read_likelihoods(run.path), result["name"]: result}
+        write_json(run.path / "likelihood.json", {"format": FORMAT, "estimates": estimates})
 
 
 def read_likelihoods(path: Path) -> dict[str, Any]:

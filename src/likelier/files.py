@@ -1,8 +1,10 @@
 """Files that are whole or absent: written beside their name, synced, renamed."""
 
+import fcntl
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +44,17 @@ def replace_file(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+@contextmanager
+def updating(folder: Path) -> Iterator[None]:
+    """Wait to be the one process that reads a file of `folder`, changes it and writes it anew."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)  # which unlocks
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in `folder` durable."""
     fd = os.open(folder, os.O_RDONLY)
@@ -64,3 +77,21 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} is missing") from None
     except (ValueError, OSError, RecursionError) as error:
         raise InputError(f"{path} cannot be read: {error}") from None
+
+
+def yaml_of(text: str | bytes) -> Any:
+    """What a YAML (or JSON) text says; ValueError if it is none, or gives a key twice."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+            for key, times in keys.most_common(1):
+                if times > 1:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key} is given twice", node.start_mark)
+            return super().construct_mapping(node, deep)
+
+    try:
+        return yaml.load(text, Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None

@@ -24,6 +24,18 @@ def sources() -> dict[str, str]:
     return found
 
 
+def existing(root: str | Path | None, name: str) -> Path:
+    """The folder of the named sets, which has to be given for a set that is not embedded."""
+    if not root:
+        raise InputError(
+            f"{name} is not embedded: give the folder that holds {name}/ with --data-root or LIKELIER_DATA, "
+            "or use --data digits, which is"
+        )
+    if not Path(root).is_dir():
+        raise InputError(f"there is no folder {root}: as the data root, wanted the folder that holds {name}/")
+    return Path(root)
+
+
 def load(name_or_path: str | Path = "digits", root: str | Path | None = None) -> Images:
     """The image set called `name_or_path`, or the one in that folder.
 
@@ -47,13 +59,17 @@ def load(name_or_path: str | Path = "digits", root: str | Path | None = None) ->
         )
     if name in known:
         module = importlib.import_module(f"{__name__}.{known[name]}")
-        images: Images = module.load(name, Path(root) if root else None)
-        return replace(images, source=name, root=str(Path(root).resolve()) if root and module.NEEDS_ROOT else None)
+        if not module.NEEDS_ROOT:
+            embedded: Images = module.load(name)
+            return replace(embedded, source=name)
+        folder = existing(root, name)
+        found: Images = module.load(name, folder)
+        return replace(found, source=name, root=str(folder.resolve()))
     path = Path(name_or_path)
     if path.exists():
         idx = importlib.import_module(f"{__name__}.idx")
-        folder: Images = idx.load_folder(path)
-        return replace(folder, source=str(path.resolve()))
+        own: Images = idx.load_folder(path)
+        return replace(own, source=str(path.resolve()))
     if os.sep in name:
         raise InputError(
             f"there is no folder {path}: --data takes a folder with IDX files, or one of {', '.join(sorted(known))}"

@@ -35,15 +35,8 @@ FILES = {  # the sha256 of each file as published
 RECORDS, RECORD = 10_000, 1 + 3 * 32 * 32
 
 
-def load(name: str, root: Path | None) -> Images:
+def load(name: str, root: Path) -> Images:
     """CIFAR-10 from its archive, or from the folder that the archive unpacks to, under `root`/cifar10."""
-    if root is None:
-        raise InputError(
-            f"{name} is not embedded: give the folder that holds {name}/ with --data-root or LIKELIER_DATA, "
-            "or use --data digits, which is"
-        )
-    if not root.is_dir():
-        raise InputError(f"there is no folder {root}: as the data root, wanted the folder that holds {name}/")
     contents = read(root / name)
     batches = [parse(contents[file]) for file in FILES]
     train_x, train_y = (torch.cat(parts) for parts in zip(*batches[:-1], strict=True))

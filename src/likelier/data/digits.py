@@ -4,8 +4,6 @@ E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI Machine L
 doi:10.24432/C50P49. Small enough for a first run in minutes, real enough to show what each model does.
 """
 
-from pathlib import Path
-
 import numpy as np
 import torch
 
@@ -17,8 +15,8 @@ TEST = 599
 """A third. Figures are taken at N = min(half the training split, the test split): with 1,198 + 599 both are 599."""
 
 
-def load(name: str, root: Path | None) -> Images:
-    """The embedded digits, split once and for all; `root` is not needed."""
+def load(name: str) -> Images:
+    """The embedded digits, split once and for all."""
     from sklearn.datasets import load_digits  # imported late: it costs a second that other sets need not pay
 
     raw = load_digits()

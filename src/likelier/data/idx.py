@@ -70,15 +70,8 @@ LARGEST = 1 << 33
 """Bytes that one file may claim: a lying header must not be believed with memory."""
 
 
-def load(name: str, root: Path | None) -> Images:
+def load(name: str, root: Path) -> Images:
     """A published set from the folder of its name under `root`, every file verified by its hash."""
-    if root is None:
-        raise InputError(
-            f"{name} is not embedded: give the folder that holds {name}/ with --data-root or LIKELIER_DATA, "
-            "or use --data digits, which is"
-        )
-    if not root.is_dir():
-        raise InputError(f"there is no folder {root}: as the data root, wanted the folder that holds {name}/")
     return load_folder(root / name, name, PUBLISHED[name])
 
 

@@ -23,7 +23,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-import yaml
 from jaxtyping import Float, Int64, UInt8
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -31,9 +30,10 @@ from torch import Tensor
 
 from likelier.errors import InputError
 from likelier.features.network import Extractor
+from likelier.files import yaml_of
 from likelier.images import Images
 
-Side = Annotated[int, Field(ge=1, le=4096)]
+Side = Annotated[int, Field(strict=True, ge=1, le=4096)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -43,7 +43,7 @@ class Preprocessing:
     """What is declared beside the network; the module's docstring has an example."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]{1,60}$")]
-    channels: Literal[1, 3]
+    channels: Annotated[int, Field(strict=True)]
     size: tuple[Side, Side] | None = None
     resize: Literal["bilinear", "bicubic"] = "bilinear"
     scale: Positive = 1.0
@@ -53,6 +53,8 @@ class Preprocessing:
     batch: Side = 64
 
     def __post_init__(self) -> None:
+        if self.channels not in (1, 3):
+            raise ValueError("channels wants 1 or 3")
         for values in (self.mean, self.std):
             if values and len(values) != self.channels:
                 raise ValueError("mean and std want one number a channel")
@@ -158,13 +160,13 @@ def declaration_beside(path: Path) -> Path:
 def read_declaration(path: Path) -> Preprocessing:
     """The preprocessing, checked."""
     try:
-        content = yaml.safe_load(read(path))
+        content = yaml_of(read(path))
         return TypeAdapter(Preprocessing).validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "it"
         raise InputError(f"{path}: {where}: {first['msg']}; docs/measures.md has an example") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not YAML or JSON: {' '.join(str(error).split())}") from None
 
 
