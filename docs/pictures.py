@@ -272,7 +272,7 @@ def table_of_fakes() -> Figure:
     for row, (name, images) in enumerate(fakes().items()):
         ax.axhline(row, color=RULE, linewidth=0.6)
         ax.text(1, row + 0.5, name, va="center", fontsize=8.5, color=INK)
-        strip = torch.cat([F.pad(as_float(image), (0, 1, 0, 0), value=1.0) for image in images[3:10]], dim=2)[0]
+        strip = torch.cat([F.pad(image, (0, 1, 0, 0), value=1.0) for image in as_float(images[3:10])], dim=2)[0]
         ax.imshow(strip, cmap="gray", vmin=0, vmax=1, extent=(25, 47, row + 0.93, row + 0.07), aspect="auto")
         values = figures_of(images)
         honest = honest or values
@@ -646,6 +646,8 @@ def write(name: str, folder: Path) -> Path:
 
 def main(names: list[str]) -> None:
     """Write all pictures, or those named."""
+    if unknown := [name for name in names if name not in PICTURES]:
+        sys.exit(f"there is no picture {unknown[0]!r}: wanted some of {', '.join(PICTURES)}")
     torch.set_num_threads(1)
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name in names or PICTURES:
