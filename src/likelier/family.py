@@ -85,6 +85,9 @@ class Family(nn.Module, ABC):
     """
 
     Config: ClassVar[type]
+    replays: ClassVar[bool] = True
+    """Whether every turn is the same moves. One that changes by more than `step.progress` (a penalty in every 16th
+    turn, say) sets this to False, and is carried out as written each time."""
 
     def __init__(self, config: Any, shape: Shape) -> None:
         super().__init__()

@@ -93,9 +93,9 @@ class Images:
         )
 
 
-def as_float(images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-    """Stored bytes as intensities in [0, 1]."""
-    return images.float() / 255
+def as_float(images: UInt8[Tensor, "n c h w"], out: Float[Tensor, "n c h w"] | None = None) -> Float[Tensor, "n c h w"]:
+    """Stored bytes as intensities in [0, 1], in new memory or in that of `out`."""
+    return torch.div(images, 255, out=out)
 
 
 def as_uint8(images: Float[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:

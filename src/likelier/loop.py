@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,10 +16,11 @@ from torch import Tensor, nn
 
 from likelier import rng
 from likelier.errors import InputError
-from likelier.family import Family, Move, Player
+from likelier.family import Family, Move, Player, Step
 from likelier.images import Batches, Images, as_float
 from likelier.nn import Average
 from likelier.run import Run, State
+from likelier.tape import TapedTurn
 
 Record = dict[str, float]
 Evaluate = Callable[[Family, int], Mapping[str, float]]
@@ -50,6 +52,11 @@ class TrainingStep:
         stored, self._labels = self.batches.draw(self.batch)
         return as_float(stored)
 
+    def images_into(self, out: Float[Tensor, "b c h w"]) -> None:
+        """The same, in the memory of an earlier batch."""
+        stored, self._labels = self.batches.draw(self.batch)
+        as_float(stored, out)
+
     def labels(self) -> Int64[Tensor, " b"]:
         """The classes of the images last drawn."""
         if self._labels is None:
@@ -59,6 +66,10 @@ class TrainingStep:
     def randn(self, *shape: int) -> Tensor:
         """Standard normal noise on the training device."""
         return torch.randn(shape, generator=self.noise, device=self.noise.device)
+
+    def randn_into(self, out: Tensor) -> None:
+        """The same, in the memory of earlier noise."""
+        out.normal_(generator=self.noise)
 
 
 class Game:
@@ -75,6 +86,7 @@ class Game:
         self.step = TrainingStep(batches, family.config.batch, rng.generator(seed, "noise", device=device))
         self._shown = deepcopy(self.family).eval().requires_grad_(False)
         self.averages = list(averages(self._shown, self.players))
+        self.moves = self.taped()
 
     @property
     def seen(self) -> int:
@@ -85,14 +97,25 @@ class Game:
         """One pass through the family's moves; its losses and logged scalars."""
         before = self.seen
         self.step.progress.fill_(min(1.0, before / self.budget))
-        scalars: dict[str, Tensor] = {}
-        for move in self.family.turns(self.step):
-            self.update(move)
-            scalars |= {f"loss.{name}": loss.detach() for name, loss in move.losses.items()}
-            scalars |= {name: value.detach() for name, value in move.log.items()}
+        scalars = self.moves()
         for average in self.averages:
             average.update(self.seen - before, self.seen)
         self.turns += 1
+        return scalars
+
+    def taped(self) -> Callable[[], dict[str, Tensor]]:
+        """`carry_out`, on a CPU from a tape once there is one."""
+        if self.step.noise.device.type == "cpu" and self.family.replays:
+            return TapedTurn(self.carry_out, self.step)
+        return partial(self.carry_out, self.step)
+
+    def carry_out(self, step: Step) -> dict[str, Tensor]:
+        """The family's moves, one after the other; their losses and logged scalars."""
+        scalars: dict[str, Tensor] = {}
+        for move in self.family.turns(step):
+            self.update(move)
+            scalars |= {f"loss.{name}": loss.detach() for name, loss in move.losses.items()}
+            scalars |= {name: value.detach() for name, value in move.log.items()}
         return scalars
 
     def update(self, move: Move) -> None:
@@ -145,16 +168,22 @@ class Game:
         self.step.noise.set_state(state.tensors["noise"])
         self.step.batches.position = state.scalars["images"]
         self.turns = state.scalars["turns"]
+        self.moves = self.taped()  # an earlier tape plays on the optimisers' earlier memory
 
 
 def gradients(move: Move, parameters: Mapping[str, list[nn.Parameter]]) -> None:
     """Put in every moving player's `.grad` the gradient of its own loss, and of nothing else."""
-    for name in move.losses:
-        for p in parameters[name]:
-            p.grad = None
     last = list(move.losses)[-1]
     for name, loss in move.losses.items():
-        torch.autograd.backward(loss, inputs=parameters[name], retain_graph=name != last)
+        mine = parameters[name]
+        found = torch.autograd.grad(loss, mine, retain_graph=name != last, allow_unused=True)
+        for p, gradient in zip(mine, found, strict=True):
+            p.grad = gradient if gradient is None or gradient.stride() == p.stride() else laid_out_as(p, gradient)
+
+
+def laid_out_as(p: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient in the memory layout of its parameter, which fused kernels take for granted."""
+    return torch.empty_like(p).copy_(gradient)
 
 
 def adam(player: Player, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

@@ -1,0 +1,287 @@
+"""A turn written down once, and played again without Python's and autograd's share of the time.
+
+A small network on a CPU spends a quarter of a step between its kernels: the graph is built, walked and thrown away,
+memory is taken and given back. But every turn of a game is the same list of operators on tensors of the same shapes.
+`Recorder` is a dispatch mode that writes down each operator below autograd, those of the backward pass and of the
+optimiser included; `Tape.play` calls them again, in that order, on the tensors they had, each result written into the
+memory that it had the first time. What goes in (batches, noise) is put into fixed tensors beforehand, and what comes
+out is bit for bit what the turn itself would have given: the same kernels on the same values. It is to a CPU what CUDA
+graphs are to a GPU.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+from likelier.family import Step
+
+SHAPE_ONLY = {"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"}
+"""Operators that look at the shape and type of a tensor, not at its values."""
+GARBAGE = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
+"""Operators that promise nothing about the values of what they return."""
+
+UNTAPEABLE = (
+    (torch.Tag.data_dependent_output, "reads a value back from a tensor"),
+    (torch.Tag.dynamic_output_shape, "returns a shape that depends on values"),
+    (torch.Tag.nondeterministic_seeded, "draws from a generator that is not the step's"),
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operator as it was called, and what it returned."""
+
+    op: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    out: Any
+
+    def reads(self) -> list[Tensor]:
+        """The tensors it was given."""
+        return tensors_in((self.args, self.kwargs))
+
+    def writes(self) -> list[Tensor]:
+        """The tensors it was given and changed."""
+        if not self.op._schema.is_mutable:
+            return []
+        named = dict(zip((a.name for a in self.op._schema.arguments), self.args, strict=False)) | self.kwargs
+        changed = {a.name for a in self.op._schema.arguments if a.alias_info is not None and a.alias_info.is_write}
+        return tensors_in([value for name, value in named.items() if name in changed])
+
+    @property
+    def name(self) -> str:
+        """Without namespace and overload."""
+        return str(self.op._schema.name).partition("::")[2]
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Writes down every operator that is called while it is active, and whether the list will serve again."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.calls: list[Call] = []
+        self.why_not: str | None = None
+        self.paused = False
+
+    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Carry the operator out, and remember it."""
+        kwargs = kwargs or {}
+        out = op(*args, **kwargs)
+        if not self.paused and op.namespace != "profiler":
+            self.why_not = self.why_not or next((f"{op} {why}" for tag, why in UNTAPEABLE if tag in op.tags), None)
+            # Without their history: it would keep the graph of this turn alive.
+            self.calls.append(Call(op, *tree_map(without_history, (args, kwargs, out))))
+        return out
+
+    @contextmanager
+    def unseen(self) -> Iterator[None]:
+        """What is called inside is not written down."""
+        self.paused = True
+        try:
+            yield
+        finally:
+            self.paused = False
+
+    def signature(self) -> list[Any]:
+        """What has to be the same in every turn: operators, shapes, and every number that is no tensor."""
+        return [(call.op, *tree_flatten(tree_map(shape_of, (call.args, call.kwargs)))[0]) for call in self.calls]
+
+
+def shape_of(value: Any) -> Any:
+    """What a signature keeps of a tensor."""
+    return (tuple(value.shape), tuple(value.stride()), value.dtype) if isinstance(value, Tensor) else value
+
+
+def without_history(value: Any) -> Any:
+    """The same memory as a tensor that autograd knows nothing of."""
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def tensors_in(tree: Any) -> list[Tensor]:
+    """Every tensor in nested lists, tuples and dicts."""
+    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]
+
+
+def memory(tensor: Tensor) -> int:
+    """What tells one piece of memory from another, shared by all views of it."""
+    return int(tensor.untyped_storage()._cdata)
+
+
+class Tape:
+    """The operators of one turn, ready to be called again.
+
+    >>> x, y = torch.ones(2), torch.zeros(2)
+    >>> with Recorder() as recorder:
+    ...     y = y.add_(2 * x)
+    >>> x = x.fill_(5)
+    >>> Tape(recorder.calls).play()
+    >>> y
+    tensor([12., 12.])
+    """
+
+    def __init__(self, calls: Iterable[Call]) -> None:
+        calls = list(calls)
+        written = {memory(t) for call in calls for t in call.writes()}
+        self.program: list[Callable[[], Any]] = []
+        for call in calls:
+            if not is_view(call) and not is_fixed(call, written):
+                self.program.append(again(call))
+
+    def play(self) -> None:
+        """The turn once more, on whatever is now in the tensors that it reads."""
+        with torch.no_grad():
+            for call in self.program:
+                call()
+
+
+def is_view(call: Call) -> bool:
+    """Whether it only returned other views of what it was given: these see the new values by themselves."""
+    given = {memory(t) for t in call.reads()}
+    outs = tensors_in(call.out)
+    return not call.op._schema.is_mutable and bool(outs) and all(memory(t) in given for t in outs)
+
+
+def is_fixed(call: Call, written: set[int]) -> bool:
+    """Whether its result has no values, or has the same in every turn and nothing overwrites it."""
+    if call.name in GARBAGE:
+        return True
+    depends = bool(call.reads()) and call.name not in SHAPE_ONLY
+    return (
+        not depends and not call.op._schema.is_mutable and not any(memory(t) in written for t in tensors_in(call.out))
+    )
+
+
+def again(call: Call) -> Callable[[], Any]:
+    """The call once more, its results in the memory of the first ones."""
+    if call.op._schema.is_mutable:
+        return partial(call.op, *call.args, **call.kwargs)
+    outs = tensors_in(call.out)
+    found = out_variant(call.op)
+    if found is not None and len(found[1]) == len(outs):
+        return partial(found[0], *call.args, **call.kwargs, **dict(zip(found[1], outs, strict=True)))
+    return partial(copy_results, partial(call.op, *call.args, **call.kwargs), outs)
+
+
+def copy_results(function: Callable[[], Any], outs: list[Tensor]) -> None:
+    """For operators that have to be given new memory."""
+    for out, new in zip(outs, tensors_in(function()), strict=True):
+        out.copy_(new)
+
+
+def out_variant(op: Any) -> tuple[Any, list[str]] | None:
+    """The overload of the same operator that writes where it is told, and the names it gives these places."""
+    wanted = [(a.name, str(a.type)) for a in op._schema.arguments]
+    for overload in op.overloadpacket.overloads():
+        found = getattr(op.overloadpacket, overload)
+        places = [a.name for a in found._schema.arguments if a.is_out]
+        rest = [(a.name, str(a.type)) for a in found._schema.arguments if not a.is_out]
+        if places and rest == wanted and len(places) == len(op._schema.returns):
+            return found, places
+    return None
+
+
+class Source(Step, Protocol):
+    """A step whose next batch and noise can be put where the last ones were."""
+
+    def images_into(self, out: Tensor) -> None:
+        """The next batch."""
+
+    def randn_into(self, out: Tensor) -> None:
+        """The next noise."""
+
+
+class FixedStep:
+    """The `Step` of a turn that is recorded: it draws as `source` does, and can draw again into the same tensors."""
+
+    def __init__(self, source: Source, recorder: Recorder) -> None:
+        self.source, self.recorder = source, recorder
+        self.refills: list[Callable[[], Any]] = []
+
+    @property
+    def batch(self) -> int:
+        """As the source."""
+        return self.source.batch
+
+    @property
+    def progress(self) -> Tensor:
+        """As the source: filled in before each turn."""
+        return self.source.progress
+
+    def images(self) -> Tensor:
+        """A fresh batch."""
+        with self.recorder.unseen():
+            x = self.source.images()
+        self.refills.append(lambda: self.source.images_into(x))
+        return x
+
+    def labels(self) -> Tensor:
+        """The classes of the images last drawn."""
+        with self.recorder.unseen():
+            labels = self.source.labels().clone()
+        self.refills.append(lambda: labels.copy_(self.source.labels()))
+        return labels
+
+    def randn(self, *shape: int) -> Tensor:
+        """Standard normal noise."""
+        with self.recorder.unseen():
+            noise = self.source.randn(*shape)
+        self.refills.append(lambda: self.source.randn_into(noise))
+        return noise
+
+
+class TapedTurn:
+    """A game's turn that is carried out as written for the first few times, and from its tape after that.
+
+    The first turn makes what optimisers keep; the next two are recorded, and have to be the same list of operators. If
+    they are not, or cannot be taped, every turn is carried out as written, and `why_not` says why.
+    """
+
+    def __init__(self, turn: Callable[[Step], dict[str, Tensor]], source: Source) -> None:
+        self.turn, self.source = turn, source
+        self.why_not: str | None = None
+        self.signatures: list[list[Any]] = []
+        self.carried_out = 0
+        self.tape: Tape | None = None
+        self.refills: list[Callable[[], Any]] = []
+        self.scalars: dict[str, Tensor] = {}
+
+    def __call__(self) -> dict[str, Tensor]:
+        """One turn, and its scalars."""
+        if self.tape is not None:
+            return self.play(self.tape)
+        self.carried_out += 1
+        if self.carried_out == 1 or self.why_not is not None:
+            return self.turn(self.source)
+        return self.record()
+
+    def play(self, tape: Tape) -> dict[str, Tensor]:
+        """The tape, on fresh batches and noise."""
+        for refill in self.refills:
+            refill()
+        tape.play()
+        return {name: value.clone() for name, value in self.scalars.items()}
+
+    def record(self) -> dict[str, Tensor]:
+        """A turn as written, of which the list of operators is kept."""
+        with Recorder() as recorder:
+            step = FixedStep(self.source, recorder)
+            scalars = self.turn(step)
+        self.why_not = recorder.why_not
+        self.signatures.append(recorder.signature())
+        if self.why_not is None and len(self.signatures) == 2:
+            if self.signatures[0] == self.signatures[1]:
+                self.tape, self.refills, self.scalars = Tape(recorder.calls), step.refills, scalars
+            else:
+                self.why_not = "two turns in a row are not the same operators on the same shapes and numbers"
+            self.signatures.clear()
+        if self.why_not is not None:
+            warnings.warn(f"turns are carried out as written each time, more slowly: {self.why_not}", stacklevel=2)
+        return {name: value.clone() for name, value in scalars.items()}

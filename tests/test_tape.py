@@ -1,0 +1,172 @@
+"""The tape: what is played from it is bit for bit what would have been carried out, or is not played from it at all."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from likelier.data import load
+from likelier.family import Family, Move, Player, Step, build, find, names
+from likelier.images import Images
+from likelier.loop import Game, play
+from likelier.nn import Network
+from likelier.run import Run
+from likelier.tape import Recorder, Tape, TapedTurn
+
+TURNS = 8
+
+
+@pytest.fixture(scope="module")
+def digits() -> Images:
+    return load("digits")
+
+
+def game_of(family: type[Family], images: Images, replays: bool) -> Game:
+    model = build(family, family.Config(), images, seed=1)
+    model.replays = replays
+    return Game(model, images, 1, 10_000, torch.device("cpu"))
+
+
+def assert_same_course(family: type[Family], images: Images) -> TapedTurn:
+    written, taped = game_of(family, images, False), game_of(family, images, True)
+    for turn in range(TURNS):
+        a, b = written.turn() | written.gradient_norms(), taped.turn() | taped.gradient_norms()
+        assert a.keys() == b.keys()
+        assert [k for k in a if not torch.equal(a[k], b[k])] == [], turn
+    a, b = written.state(), taped.state()
+    assert a.scalars == b.scalars
+    assert [k for k in a.tensors if not torch.equal(a.tensors[k], b.tensors[k])] == []
+    assert isinstance(taped.moves, TapedTurn)
+    return taped.moves
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_family_on_tape_takes_the_course_it_takes_as_written(name: str, digits: Images):
+    moves = assert_same_course(find(name), digits)
+    assert moves.tape is not None, moves.why_not
+
+
+def test_scalars_of_a_turn_stay_as_they_were_when_the_tape_plays_on(digits: Images):
+    game = game_of(find("vae"), digits, True)
+    kept = [game.turn()["loss.vae"] for _ in range(TURNS)]
+    assert len({loss.item() for loss in kept}) == TURNS
+
+
+class Odd(Family):
+    """A linear model with labels, dropout of its own and a parameter whose gradient is one number repeated."""
+
+    class Config:
+        batch = 32
+
+    def __init__(self, config: object, shape: tuple[int, int, int]) -> None:
+        super().__init__(config, shape)
+        self.net = Network(nn.Flatten(), nn.Linear(64, 10))
+        self.lift = nn.Parameter(torch.zeros(3, 5))
+        self.norm = nn.BatchNorm1d(10)
+        self.count = 0
+
+    def players(self) -> dict[str, Player]:
+        return {"odd": Player((self,), 1e-2, ema=100.0)}
+
+    def turns(self, step: Step) -> Iterator[Move]:
+        x = step.images()
+        kept = (step.randn(*x.shape) > 0).float()
+        loss = F.cross_entropy(self.norm(self.net(x * kept)), step.labels()) + self.lift.sum() * step.progress
+        yield Move({"odd": loss + self.extra(loss)}, {"progress": step.progress + 0.0})
+
+    def extra(self, loss: Tensor) -> Tensor:
+        return 0 * loss
+
+    def sample(self, n: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        return torch.zeros(n, *self.shape)
+
+
+def test_labels_buffers_and_gradients_without_memory_of_their_own(digits: Images):
+    assert assert_same_course(Odd, digits).tape is not None
+
+
+class Looks(Odd):
+    def extra(self, loss: Tensor) -> Tensor:
+        return loss if loss.item() > 1 else 2 * loss
+
+
+class Counts(Odd):
+    def extra(self, loss: Tensor) -> Tensor:
+        self.count += 1
+        return loss / self.count
+
+
+class Draws(Odd):
+    def extra(self, loss: Tensor) -> Tensor:
+        return loss * torch.rand((), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("family", "why"),
+    [(Looks, "reads a value back"), (Counts, "two turns in a row"), (Draws, "draws from a generator")],
+)
+def test_a_turn_that_will_not_serve_again_is_carried_out_as_written(family: type[Family], why: str, digits: Images):
+    moves = assert_same_course(family, digits)
+    assert moves.tape is None
+    assert moves.why_not is not None
+    assert why in moves.why_not
+
+
+def test_a_run_says_that_it_is_not_taped(digits: Images, tmp_path: Path):
+    run = Run.create(tmp_path / "run", {}, {})
+    with pytest.warns(UserWarning, match="as written each time.*reads a value back"):
+        play(game_of(Looks, digits, True), run, lambda family, seen: {}, lambda *_: None, 60)
+
+
+def test_a_game_that_is_set_back_does_not_play_an_old_tape(digits: Images):
+    game = game_of(find("gan"), digits, True)
+    for _ in range(TURNS):
+        game.turn()
+    start = game.state()
+    first = [game.turn()["loss.generator"] for _ in range(TURNS)]
+    game.restore(start)
+    assert [game.turn()["loss.generator"] for _ in range(TURNS)] == first
+
+
+def views(x: Tensor, state: Tensor) -> Tensor:
+    return torch.cat([x.t().reshape(-1)[:6], x[1:, :2].flatten() * 2]).view(2, -1).chunk(2, dim=1)[0] + state[0, 0]
+
+
+def in_place(x: Tensor, state: Tensor) -> Tensor:
+    state.mul_(0.5).add_(x)
+    y = torch.zeros_like(x)
+    y[0] = x[1]
+    y += 1
+    torch._foreach_mul_([y, state], 3.0)
+    return y + state
+
+
+def reductions(x: Tensor, state: Tensor) -> Tensor:
+    values, index = x.max(dim=1)
+    return values + index + x.softmax(1).sum(0).mean() + F.layer_norm(x, (4,)).var()
+
+
+def derivatives(x: Tensor, state: Tensor) -> Tensor:
+    w = state.detach().requires_grad_()
+    (slope,) = torch.autograd.grad((w * x).square().sum(), w, create_graph=True)
+    return torch.autograd.grad(slope.square().sum(), w)[0]  # a gradient of a gradient, as penalties have it
+
+
+@pytest.mark.parametrize("function", [views, in_place, reductions, derivatives])
+def test_a_tape_is_the_function_on_new_values(function: Callable[[Tensor, Tensor], Tensor]):
+    generator = torch.Generator().manual_seed(0)
+    x, state, new = (torch.randn(3, 4, generator=generator) for _ in range(3))
+    twin = state.clone()
+    with Recorder() as recorder:
+        out = function(x, state)
+    torch.testing.assert_close(out, function(x, twin), rtol=0, atol=0)
+    tape = Tape(recorder.calls)
+    for _ in range(3):
+        new = new * 1.5
+        x.copy_(new)
+        tape.play()
+        assert torch.equal(out, function(new, twin))
+        assert torch.equal(state, twin)
