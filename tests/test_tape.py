@@ -104,6 +104,7 @@ class Draws(Odd):
         return loss * torch.rand((), generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.filterwarnings("ignore:turns are carried out as written")
 @pytest.mark.parametrize(
     ("family", "why"),
     [(Looks, "reads a value back"), (Counts, "two turns in a row"), (Draws, "draws from a generator")],
