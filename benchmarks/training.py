@@ -32,6 +32,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from likelier.data import load
+from likelier.errors import InputError
 from likelier.family import Family, build, configure, find
 from likelier.images import Images
 from likelier.loop import Game, play
@@ -94,10 +95,11 @@ def somebodys(
     family: Family, stream: Iterator[tuple[Tensor, Tensor]], turns: int, fused: bool, read: bool
 ) -> Callable[[], None]:
     """A loop that ends after so many turns."""
-    step = LoopStep(family.config.batch, stream)
+    step, players = LoopStep(family.config.batch, stream), family.players()
+    parameters = {name: player.parameters() for name, player in players.items()}
     optimisers = {
-        name: torch.optim.Adam(p.parameters(), p.lr, (p.beta1, p.beta2), fused=fused)
-        for name, p in family.players().items()
+        name: torch.optim.Adam(parameters[name], player.lr, (player.beta1, player.beta2), fused=fused)
+        for name, player in players.items()
     }
 
     def train() -> None:
@@ -107,8 +109,7 @@ def somebodys(
                 for name in move.losses:
                     optimisers[name].zero_grad()
                 for name, loss in move.losses.items():
-                    mine = family.players()[name].parameters()
-                    torch.autograd.backward(loss, inputs=mine, retain_graph=name != last)
+                    torch.autograd.backward(loss, inputs=parameters[name], retain_graph=name != last)
                 for name in move.losses:
                     optimisers[name].step()
                 if read:
@@ -227,7 +228,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
-    images = load(chosen.data)
+    if min(*chosen.batch, *chosen.threads, chosen.rounds, chosen.turns or 1) < 1:
+        parser.error("batch, threads, turns and rounds are whole numbers of at least 1")
+    try:
+        compare(chosen, load(chosen.data))
+    except InputError as error:
+        parser.error(str(error))
+
+
+def compare(chosen: argparse.Namespace, images: Images) -> None:
+    """All the contests that were asked for, a line each."""
     results = []
     print("medians, seconds an epoch; then how many times as long as likelier, median (least–most); seconds of a look")
     head = "".join(f"{who:>10}" for who in SECONDS)

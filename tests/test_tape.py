@@ -99,6 +99,24 @@ class Counts(Odd):
         return loss / self.count
 
 
+class Remembers(Odd):
+    """A statistic that each turn binds anew: the next turn reads other memory than this one."""
+
+    mean = torch.ones(())
+
+    def extra(self, loss: Tensor) -> Tensor:
+        self.mean = 0.9 * self.mean + 0.1 * loss.detach()
+        return loss / self.mean
+
+
+class Makes(Odd):
+    """A number that enters as a tensor: no operator shows it."""
+
+    def extra(self, loss: Tensor) -> Tensor:
+        self.count += 1
+        return loss * torch.tensor(1.0 / self.count)
+
+
 class Draws(Odd):
     def extra(self, loss: Tensor) -> Tensor:
         return loss * torch.rand((), generator=torch.Generator().manual_seed(0))
@@ -107,7 +125,13 @@ class Draws(Odd):
 @pytest.mark.filterwarnings("ignore:turns are carried out as written")
 @pytest.mark.parametrize(
     ("family", "why"),
-    [(Looks, "reads a value back"), (Counts, "two turns in a row"), (Draws, "draws from a generator")],
+    [
+        (Looks, "reads a value back"),
+        (Counts, "two turns in a row"),
+        (Remembers, "other memory"),
+        (Makes, "other memory"),
+        (Draws, "draws from a generator"),
+    ],
 )
 def test_a_turn_that_will_not_serve_again_is_carried_out_as_written(family: type[Family], why: str, digits: Images):
     moves = assert_same_course(family, digits)

@@ -566,9 +566,10 @@ def gaps_on_simulated(
 
 def keep(run: Run, result: Mapping[str, Any]) -> None:
     """Put one figure into the run's `likelihood.json`, beside those of other names."""
-    with updating(run.path):
+    path = run.path / "likelihood.json"
+    with updating(path):
         estimates = {**read_likelihoods(run.path), result["name"]: result}
-        write_json(run.path / "likelihood.json", {"format": FORMAT, "estimates": estimates})
+        write_json(path, {"format": FORMAT, "estimates": estimates})
 
 
 def read_likelihoods(path: Path) -> dict[str, Any]:

@@ -45,14 +45,12 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def updating(folder: Path) -> Iterator[None]:
-    """Wait to be the one process that reads a file of `folder`, changes it and writes it anew."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+def updating(path: Path) -> Iterator[None]:
+    """Wait to be the one process that reads the file at `path`, changes it and writes it anew."""
+    # A file of its own, opened for writing: network file systems lock no folder, and `path` itself is replaced.
+    with path.with_name(f".{path.name}.lock").open("w") as lock:  # closing it unlocks
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(fd)  # which unlocks
 
 
 def sync_folder(folder: Path) -> None:

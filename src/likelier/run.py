@@ -189,7 +189,7 @@ class Run:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise InputError(f"{self.path} is being trained by another process: wait for it to end") from None
-            for left_over in (p for p in self.path.rglob(".*") if p.name != ".lock" and p.is_file()):
+            for left_over in (p for p in self.path.rglob(".*") if not p.name.endswith(".lock") and p.is_file()):
                 left_over.unlink()
             yield
 

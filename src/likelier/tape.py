@@ -94,6 +94,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """What has to be the same in every turn: operators, shapes, and every number that is no tensor."""
         return [(call.op, *tree_flatten(tree_map(shape_of, (call.args, call.kwargs)))[0]) for call in self.calls]
 
+    def outside(self, inputs: Iterable[Tensor]) -> list[int]:
+        """The memory that is read, in that order, and neither made here nor an input: what outlives the turn."""
+        made = {memory(t) for t in inputs}
+        found: dict[int, None] = {}
+        for call in self.calls:
+            found |= dict.fromkeys(m for m in map(memory, call.reads()) if m not in made)
+            made |= set(map(memory, tensors_in(call.out)))
+        return list(found)
+
 
 def shape_of(value: Any) -> Any:
     """What a signature keeps of a tensor."""
@@ -153,10 +162,9 @@ def is_fixed(call: Call, written: set[int]) -> bool:
     """Whether its result has no values, or has the same in every turn and nothing overwrites it."""
     if call.name in GARBAGE:
         return True
-    depends = bool(call.reads()) and call.name not in SHAPE_ONLY
-    return (
-        not depends and not call.op._schema.is_mutable and not any(memory(t) in written for t in tensors_in(call.out))
-    )
+    if call.op._schema.is_mutable or any(memory(t) in written for t in tensors_in(call.out)):
+        return False
+    return not call.reads() or call.name in SHAPE_ONLY
 
 
 def again(call: Call) -> Callable[[], Any]:
@@ -203,6 +211,7 @@ class FixedStep:
 
     def __init__(self, source: Source, recorder: Recorder) -> None:
         self.source, self.recorder = source, recorder
+        self.inputs: list[Tensor] = []
         self.refills: list[Callable[[], Any]] = []
 
     @property
@@ -219,35 +228,39 @@ class FixedStep:
         """A fresh batch."""
         with self.recorder.unseen():
             x = self.source.images()
-        self.refills.append(lambda: self.source.images_into(x))
-        return x
+        return self.kept(x, lambda: self.source.images_into(x))
 
     def labels(self) -> Tensor:
         """The classes of the images last drawn."""
         with self.recorder.unseen():
             labels = self.source.labels().clone()
-        self.refills.append(lambda: labels.copy_(self.source.labels()))
-        return labels
+        return self.kept(labels, lambda: labels.copy_(self.source.labels()))
 
     def randn(self, *shape: int) -> Tensor:
         """Standard normal noise."""
         with self.recorder.unseen():
             noise = self.source.randn(*shape)
-        self.refills.append(lambda: self.source.randn_into(noise))
-        return noise
+        return self.kept(noise, lambda: self.source.randn_into(noise))
+
+    def kept(self, drawn: Tensor, refill: Callable[[], Any]) -> Tensor:
+        """What was drawn, with the way to draw it again."""
+        self.inputs.append(drawn)
+        self.refills.append(refill)
+        return drawn
 
 
 class TapedTurn:
     """A game's turn that is carried out as written for the first few times, and from its tape after that.
 
-    The first turn makes what optimisers keep; the next two are recorded, and have to be the same list of operators. If
-    they are not, or cannot be taped, every turn is carried out as written, and `why_not` says why.
+    The first turn makes what optimisers keep; the next two are recorded, and have to be the same list of operators on
+    the same lasting memory. If they are not, or cannot be taped, every turn is carried out as written, and `why_not`
+    says why.
     """
 
     def __init__(self, turn: Callable[[Step], dict[str, Tensor]], source: Source) -> None:
         self.turn, self.source = turn, source
         self.why_not: str | None = None
-        self.signatures: list[list[Any]] = []
+        self.earlier: tuple[Recorder, FixedStep] | None = None
         self.carried_out = 0
         self.tape: Tape | None = None
         self.refills: list[Callable[[], Any]] = []
@@ -275,13 +288,24 @@ class TapedTurn:
             step = FixedStep(self.source, recorder)
             scalars = self.turn(step)
         self.why_not = recorder.why_not
-        self.signatures.append(recorder.signature())
-        if self.why_not is None and len(self.signatures) == 2:
-            if self.signatures[0] == self.signatures[1]:
+        if self.why_not is None and self.earlier is not None:  # which is held until now, so that no memory came back
+            self.why_not = difference(self.earlier, (recorder, step))
+            if self.why_not is None:
                 self.tape, self.refills, self.scalars = Tape(recorder.calls), step.refills, scalars
-            else:
-                self.why_not = "two turns in a row are not the same operators on the same shapes and numbers"
-            self.signatures.clear()
+        self.earlier = (recorder, step) if self.earlier is None and self.why_not is None else None
         if self.why_not is not None:
             warnings.warn(f"turns are carried out as written each time, more slowly: {self.why_not}", stacklevel=2)
         return {name: value.clone() for name, value in scalars.items()}
+
+
+def difference(first: tuple[Recorder, FixedStep], second: tuple[Recorder, FixedStep]) -> str | None:
+    """Why the second turn does not stand for the third, or None if the first stood for it."""
+    (a, drawn_a), (b, drawn_b) = first, second
+    if a.signature() != b.signature():
+        return "two turns in a row are not the same operators on the same shapes and numbers"
+    if a.outside(drawn_a.inputs) != b.outside(drawn_b.inputs):
+        return (
+            "it reads other memory than the turn before, from a tensor that is made or bound anew in each turn: "
+            "make it once, in __init__, and change it in place"
+        )
+    return None

@@ -25,7 +25,7 @@ def sources() -> dict[str, str]:
 
 
 def existing(root: str | Path | None, name: str) -> Path:
-    """The folder of the named sets, which has to be given for a set that is not embedded."""
+    """The folder of the named sets; InputError if it is not given or not there, for a set that is not embedded."""
     if not root:
         raise InputError(
             f"{name} is not embedded: give the folder that holds {name}/ with --data-root or LIKELIER_DATA, "
