@@ -9,6 +9,7 @@ differs is the loop around them:
     tidy      images in memory as floats, a shuffled index, fused Adam, nothing read back
     likelier  `loop.play` on the last turns of a run of 20 epochs, with its log and its last checkpoint, into a run
               directory; without looks, whose number is fixed and which are timed apart
+    written   the same with every turn carried out as written, in place of from tape
     products  the turn's matrix products and convolutions alone, forward and backward, on the memory they have there
     limit     the turn's floating-point operations at the rate of the best of a few large matrix products
 
@@ -41,7 +42,7 @@ from likelier.tape import FixedStep, Recorder, again
 from likelier.watch import Watch
 
 ARITHMETIC = {"mm", "addmm", "bmm", "baddbmm", "convolution", "convolution_backward"}
-SECONDS = "student", "tidy", "likelier", "products", "limit"
+OTHERS = "student", "tidy", "written", "products", "limit"
 
 
 class OneByOne(Dataset[tuple[Tensor, int]]):
@@ -118,13 +119,14 @@ def somebodys(
     return train
 
 
-def ours(make: Callable[[], Family], images: Images, turns: int, folder: Path) -> Callable[[], None]:
+def ours(make: Callable[[], Family], images: Images, turns: int, folder: Path, taped: bool) -> Callable[[], None]:
     """The last turns of a run of 20 epochs, with its log and its last checkpoint."""
     runs = iter(range(10**9))
 
     def train() -> None:
         family = make()
-        run = Run.create(folder / str(next(runs)), {}, {})
+        family.replays = taped
+        run = Run.create(folder / f"{'taped' if taped else 'written'}-{next(runs)}", {}, {})
         budget = 20 * len(images.train)
         game = Game(family, images, 0, budget, torch.device("cpu"))
         game.step.batches.position = budget - turns * family.config.batch
@@ -183,13 +185,13 @@ def contest(name: str, images: Images, settings: Mapping[str, object], turns: in
         contenders = {
             "student": somebodys(make(), one_by_one(images, config.batch), turns, fused=False, read=True),
             "tidy": somebodys(make(), resident(images, config.batch), turns, fused=True, read=False),
-            "likelier": ours(make, images, turns, Path(folder)),
+            "likelier": ours(make, images, turns, Path(folder), taped=True),
+            "written": ours(make, images, turns, Path(folder), taped=False),
             "products": products,
         }
-        found: dict[str, list[float]] = {who: [] for who in SECONDS}
-        for who, train in contenders.items():
-            if who != "likelier":  # which begins anew in each round
-                timed(train)
+        found: dict[str, list[float]] = {who: [] for who in ("likelier", *OTHERS)}
+        for who in ("student", "tidy", "products"):  # the others begin anew in each round
+            contenders[who]()
         for _ in range(rounds):
             for who, train in contenders.items():
                 found[who].append(epoch * timed(train))
@@ -210,12 +212,12 @@ def looks_of(family: Family, images: Images, folder: Path) -> float:
 def row_of(result: Mapping[str, object]) -> str:
     seconds = result["seconds_per_epoch"]
     assert isinstance(seconds, dict)
-    medians = "".join(f"{statistics.median(seconds[who]):10.2f}" for who in SECONDS)
+    medians = "".join(f"{statistics.median(values):10.2f}" for values in seconds.values())
     ratios = []
-    for top, bottom in (("student", "likelier"), ("tidy", "likelier"), ("products", "likelier"), ("limit", "likelier")):
-        values = [a / b for a, b in zip(seconds[top], seconds[bottom], strict=True)]
-        ratios.append(f"{statistics.median(values):7.2f} ({min(values):.2f}–{max(values):.2f})")
-    return f"{result['family']:9}{result['batch']:6}{medians}  {' '.join(ratios)}  {result['seconds_of_a_look']:.2f}"
+    for who in OTHERS:
+        values = [a / b for a, b in zip(seconds[who], seconds["likelier"], strict=True)]
+        ratios.append(f"{f'{statistics.median(values):.2f} ({min(values):.2f}–{max(values):.2f})':18}")
+    return f"{result['family']:9}{result['batch']:6}{medians}  {''.join(ratios)}{result['seconds_of_a_look']:.2f}"
 
 
 def main() -> None:
@@ -240,8 +242,8 @@ def compare(chosen: argparse.Namespace, images: Images) -> None:
     """All the contests that were asked for, a line each."""
     results = []
     print("medians, seconds an epoch; then how many times as long as likelier, median (least–most); seconds of a look")
-    head = "".join(f"{who:>10}" for who in SECONDS)
-    print(f"{'family':9}{'batch':>6}{head}  student             tidy                products            limit")
+    head = "".join(f"{who:>10}" for who in ("likelier", *OTHERS))
+    print(f"{'family':9}{'batch':>6}{head}  {''.join(f'{who:18}' for who in OTHERS)}look")
     for threads in chosen.threads:
         torch.set_num_threads(threads)
         print(f"{threads} thread{'s' * (threads > 1)}")
