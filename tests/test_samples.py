@@ -14,7 +14,9 @@ from PIL import Image
 import likelier as package
 from likelier.errors import InputError
 from likelier.images import Images
+from likelier.measuring import spread_warnings
 from likelier.pictures import grid
+from likelier.reference import Features, Reference
 from likelier.samples import chosen, fresh_sets, read_samples
 
 GREY, COLOUR = (1, 8, 8), (3, 8, 9)
@@ -99,9 +101,11 @@ def test_files_that_hold_something_else_are_refused(tmp_path: Path):
     (tmp_path / "noise.npz").write_bytes(b"PK\x03\x04nonsense")
     (tmp_path / "x.txt").write_text("")
     (tmp_path / "empty").mkdir()
-    for name in ("two.npz", "pickled.npz", "noise.npz", "x.txt", "empty", "absent"):
-        with pytest.raises(InputError):
+    (tmp_path / "short.npz").write_bytes(b"PK nonsense")
+    for name in ("two.npz", "pickled.npz", "noise.npz", "short.npz", "x.txt", "empty", "absent"):
+        with pytest.raises(InputError) as refusal:
             read_samples(tmp_path / name, GREY)
+        assert "allow_pickle" not in str(refusal.value)  # numpy's advice is to run what the file holds
 
 
 def test_pictures_that_are_none_or_of_another_size_are_refused(tmp_path: Path):
@@ -191,8 +195,11 @@ def test_fewer_samples_are_measured_at_their_number_with_a_word(likelier, tmp_pa
     assert "N = 200" in done.err
     (result,) = json.loads(done.out).values()
     assert result["conditions"]["n"] == 200
+    assert result["warnings"] == []
     np.savez(tmp_path / "six.npz", images=digits.test.images[:6].numpy())
-    assert likelier("measure", tmp_path / "six.npz", "--data", "digits").code == 0
+    done = likelier("measure", tmp_path / "six.npz", "--data", "digits")
+    assert done.code == 0
+    assert "6 samples of 64 features have a singular covariance" in done.err
     np.savez(tmp_path / "few.npz", images=digits.test.images[:5].numpy())
     assert likelier("measure", tmp_path / "few.npz", "--data", "digits").code == 2
 
@@ -205,6 +212,16 @@ def test_constant_and_diverged_samples_get_figures_or_a_reason(likelier, tmp_pat
     values = {m["key"]: m["value"] for m in result["measures"]}
     assert values["frechet_distance"] > 10
     assert values["recall"] == values["coverage"] == 0
+    assert "all 599 samples are the same to digits-cnn" in result["warnings"][0]
+    assert "from a single point" in done.err
+
+
+def test_features_that_do_not_vary_are_counted(digits: Images):
+    reference = Reference(digits)
+    vectors = reference.train.vectors.clone()
+    assert spread_warnings(reference, Features(vectors, None)) == []
+    vectors[:, 3:5] = 0.25
+    assert spread_warnings(reference, Features(vectors, None))[0].startswith("2 of 64 features are the same")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from likelier import rng
@@ -138,7 +138,7 @@ def measure_images(
         "format": FORMAT,
         "conditions": reference.conditions,
         "measures": [asdict(m) for m in found],
-        "warnings": [*class_warnings(reference, seen), *copying_warnings(found)],
+        "warnings": [*spread_warnings(reference, seen), *class_warnings(reference, seen), *copying_warnings(found)],
     }
 
 
@@ -204,7 +204,30 @@ def warnings_of(evidence: Evidence) -> list[str]:
         found += [collapsed] if collapsed else []
     if evidence.features is None:
         return [*found, "the samples are not finite: training diverged"]
-    return [*found, *class_warnings(evidence.reference, evidence.features)]
+    seen = evidence.features
+    return [*found, *spread_warnings(evidence.reference, seen), *class_warnings(evidence.reference, seen)]
+
+
+def spread_warnings(reference: Reference, fake: Features) -> list[str]:
+    """That the samples leave a covariance singular, which a distance then takes for a narrow one."""
+    n, d = fake.vectors.shape
+    constant = int(still(fake.vectors, reference.train.vectors).sum())
+    if constant == d:
+        return [f"all {n:,} samples are the same to {reference.extractor.name}: distances are from a single point"]
+    if constant:
+        return [f"{constant} of {d} features are the same for all samples: their covariance is singular"]
+    if n <= d:
+        return [f"{n} samples of {d} features have a singular covariance: the distance is hardly one; wanted over {d}"]
+    return []
+
+
+def still(fake: Float[Tensor, "n d"], real: Float[Tensor, "m d"]) -> Bool[Tensor, " d"]:
+    """Whether each feature moves less over the samples than a ten-thousandth of what it does over real images.
+
+    Not whether it moves at all: its last bits hang on an image's place in a batch.
+    """
+    (low, high), (least, most) = fake.aminmax(dim=0), real.aminmax(dim=0)
+    return (high - low) <= 1e-4 * (most - least)
 
 
 def class_warnings(reference: Reference, fake: Features) -> list[str]:

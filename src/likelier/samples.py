@@ -109,7 +109,10 @@ def read_array(path: Path) -> npt.NDArray[np.generic]:
     except InputError:
         raise
     except Exception as error:  # zipfile, zlib, tokenize and numpy each raise kinds of their own
-        raise InputError(f"{path} holds no array that can be read: {' '.join(str(error).split())[:200]}") from None
+        reason = " ".join(str(error).split())[:200]
+        if "pickle" in reason:  # numpy takes whatever it does not know for pickled, and advises to load it all the same
+            reason = "it is damaged, of another kind, or holds pickled objects, which are not read: that would run code"
+        raise InputError(f"{path} holds no array that can be read: {reason}") from None
 
 
 def as_stored(path: Path, array: npt.NDArray[np.generic], shape: Shape) -> UInt8[Tensor, "n c h w"]:
