@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 os.environ["LIKELIER_CACHE"] = tempfile.mkdtemp(prefix="likelier-tests-")
-DATA_ROOT = os.environ.pop("LIKELIER_DATA", None)
+DATA_ROOT = os.environ.pop("LIKELIER_DATA", os.environ.get("LIKELIER_TESTED_DATA"))
+if DATA_ROOT is not None:
+    os.environ["LIKELIER_TESTED_DATA"] = DATA_ROOT  # for the processes that pytest-xdist starts from this one
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from likelier.errors import InputError, nearest, unknown
+from likelier.errors import InputError, in_one_line, nearest, unknown
 from likelier.files import yaml_of
 
 Options = argparse.Namespace
 
-MOST_SEEDS, MOST_SAMPLES = 1_000, 1_000_000
+MOST_SEEDS, MOST_SAMPLES, MOST_JOBS = 1_000, 1_000_000, 1_000
 """More is a slip of the finger: it would take days, or all of the memory."""
 
 OVERVIEW = """likelier trains VAEs, GANs and their hybrids under the same rules and shows which is better at what.
@@ -140,6 +140,9 @@ def build_parser() -> Parser:
     compare = command("compare", "Train several families on the same data with the same budget, and write a report.")
     compare.add_argument("families", nargs="*", type=text, metavar="FAMILY", help="default: vae gan dcgan vae_gan")
     compare.add_argument("--seeds", type=whole(1, MOST_SEEDS), metavar="N", help="train each family with N seeds (1)")
+    compare.add_argument(
+        "--jobs", type=whole(1, MOST_JOBS), metavar="N", help="runs trained at the same time (a core each)"
+    )
     training_options(compare)
     judging_options(compare)
 
@@ -357,19 +360,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.showwarning = warn
             carry_out(arguments)
             sys.stdout.flush()
-    except InputError as error:
-        return complain(str(error))
     except BrokenPipeError:  # `likelier data | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
         return 0
-    except OSError as error:
-        return complain(f"{error.filename or 'the output'} cannot be used: {error.strerror or error}")
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
+    except (InputError, OSError, MemoryError, RuntimeError) as error:
+        if (told := in_one_line(error)) is None:
             raise
-        return complain(
-            "there is not enough memory for this: wanted smaller settings, fewer images, or another --device"
-        )
+        return complain(told)
     except KeyboardInterrupt as interrupt:  # it carries the folder of what was begun
         complain(f"interrupted; go on with --resume {interrupt}" if str(interrupt) else "interrupted")
         return 130
@@ -402,10 +399,3 @@ def warn(
 ) -> None:
     """A warning as one line, without the place in the code that it comes from."""
     complain(f"warning: {message}")
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether it is torch's way, on any device, of saying that memory has run out; torch need not be imported here."""
-    return isinstance(error, MemoryError) or any(
-        phrase in str(error).lower() for phrase in ("allocate memory", "out of memory", "invalid buffer size")
-    )

@@ -111,13 +111,17 @@ def compare(given: Given) -> None:
     with Terminal(given.get("quiet", False)) as audience:
         if "resume" in given:
             trusted = [name for name in given.get("families", []) if "." in name]
-            refuse_with_resume(given, ("data_root", "table", *(["families"] if trusted else [])))
+            refuse_with_resume(given, ("data_root", "table", "jobs", *(["families"] if trusted else [])))
             comparison = resume_comparison(
-                given["resume"], data_root=given.get("data_root"), audience=audience, families=trusted
+                given["resume"],
+                data_root=given.get("data_root"),
+                audience=audience,
+                families=trusted,
+                jobs=given.get("jobs"),
             )
         else:
             families = given.get("families", FAMILIES)
-            options = chosen(given, (*TRAINING, "seeds", "settings"))
+            options = chosen(given, (*TRAINING, "seeds", "settings", "jobs"))
             comparison = compare_families(families, **options, judge=given.get("extractor"), audience=audience)
     write_table(given, models_of(comparison))
     if given.get("json"):

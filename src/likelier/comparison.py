@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import pydantic
+import torch
 from typing_extensions import TypedDict
 
 from likelier import data as sources
@@ -24,6 +25,7 @@ from likelier.reference import Reference, most_samples
 from likelier.rehearsal import rehearse
 from likelier.report import verdicts_on, write_report
 from likelier.run import Run, make_folder
+from likelier.side_by_side import train_side_by_side
 from likelier.verdict import FEW, PRIMARY, Verdict, announcement
 
 FORMAT: Literal[2] = 2
@@ -50,6 +52,8 @@ class Plan(TypedDict):
 
 
 FAMILIES = ("vae", "gan", "dcgan", "vae_gan")
+WORTH_A_PROCESS = 100_000
+"""Images a run, below which a process of its own takes longer to start than it saves."""
 
 
 @runtime_checkable
@@ -116,6 +120,7 @@ def compare(
     device: str = "auto",
     settings: Mapping[str, Any] | None = None,
     judge: str | Path | None = None,
+    jobs: int | None = None,
     audience: Audience | None = None,
 ) -> Comparison:
     """Train every family on the same data with the same budget, measure all, and write one `report.html`.
@@ -128,6 +133,8 @@ def compare(
         settings: by name, for every family that has one of that name; `FAMILY.name` is for one family alone.
         judge: an ONNX file with its preprocessing declared beside it, to take the features of samples with; by default
             the extractor of the image set.
+        jobs: how many runs are trained at the same time, each in a process with its share of the threads; by default
+            as many as there are threads, on a CPU and where it pays (see `workers_for`).
         audience: is told how things get on.
 
     Raises:
@@ -167,8 +174,9 @@ def compare(
         "pairs": list(combinations(by_family, 2)),
         "extractor": None if judge is None else str(Path(judge).resolve()),
     }
+    workers_for(plan, image_set, 1, jobs)  # refused before anything is written
     make_folder(path, {"compare.json": plan})
-    return carry_out(path, plan, image_set, audience or Silence())
+    return carry_out(path, plan, image_set, jobs, audience or Silence())
 
 
 def resume_comparison(
@@ -177,10 +185,12 @@ def resume_comparison(
     data_root: str | Path | None = None,
     audience: Audience | None = None,
     families: Sequence[str] = (),
+    jobs: int | None = None,
 ) -> Comparison:
     """Go on with a comparison that was interrupted; one that had ended only has its report written again.
 
     `families` are those, if any, that go by a dotted path: a folder from somebody else may not name code to be run.
+    `jobs` as in `compare`.
 
     Raises:
         InputError: `path` holds no comparison.
@@ -197,7 +207,7 @@ def resume_comparison(
     if not plan["families"] or not plan["seeds"] or set(plan["families"]) != plan["settings"].keys():
         raise InputError(f"{path} plans no families or seeds, or no settings for them: start the comparison anew")
     image_set = data or sources.load(plan["data"], data_root or plan["data_root"])
-    return carry_out(path, plan, image_set, audience or Silence())
+    return carry_out(path, plan, image_set, jobs, audience or Silence())
 
 
 def read_plan(path: Path) -> Plan:
@@ -209,15 +219,15 @@ def read_plan(path: Path) -> Plan:
         raise InputError(f"{path} is no plan of format {FORMAT} ({where or 'all of it'}): start anew") from None
 
 
-def carry_out(path: Path, plan: Plan, images: Images, audience: Audience) -> Comparison:
+def carry_out(path: Path, plan: Plan, images: Images, jobs: int | None, audience: Audience) -> Comparison:
     """Whatever of the plan is not done yet, then the report."""
     try:
-        return complete(path, plan, images, audience)
+        return complete(path, plan, images, jobs, audience)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(path) from None
 
 
-def complete(path: Path, plan: Plan, images: Images, audience: Audience) -> Comparison:
+def complete(path: Path, plan: Plan, images: Images, jobs: int | None, audience: Audience) -> Comparison:
     """Train, measure, report."""
     if early := announcement(len(plan["seeds"]), len(plan["families"])):
         audience.note(early)
@@ -230,6 +240,7 @@ def complete(path: Path, plan: Plan, images: Images, audience: Audience) -> Comp
         # Before the training, which logs distances in its features.
         own = prepared(images, audience, SEEDS if len(plan["seeds"]) >= FEW else SEEDS[:1])
         reference = Reference(images, declared := brought or own[0], own)
+    train_at_once(path, plan, images, wanted, jobs, audience)
     runs = [
         trained(path, plan, images, family, seed, audience, (number, len(wanted)))
         for number, (family, seed) in enumerate(wanted, start=1)
@@ -270,6 +281,82 @@ def prepared(images: Images, audience: Audience, seeds: Sequence[int] = SEEDS[:1
     return found
 
 
+def workers_for(plan: Plan, images: Images, runs: int, jobs: int | None) -> int:
+    """How many of so many runs are trained at the same time.
+
+    Unless it was said, a CPU trains as many as torch has threads, if the processes can find the images by themselves
+    and each run is long enough to be worth the start of one.
+    """
+    if jobs is not None and jobs < 1:
+        raise InputError(f"jobs = {jobs}: wanted at least 1")
+    if jobs is not None and jobs > 1 and images.source is None:
+        raise InputError(f"jobs = {jobs} with images made in Python, which other processes do not have: wanted jobs=1")
+    if jobs is None:
+        long = plan["images"] is None or plan["images"] >= WORTH_A_PROCESS
+        pays = long and images.source is not None and resolve_device(plan["device"]).type == "cpu"
+        jobs = torch.get_num_threads() if pays else 1
+    return min(jobs, runs)
+
+
+def train_at_once(
+    path: Path, plan: Plan, images: Images, wanted: Sequence[tuple[str, int]], jobs: int | None, audience: Audience
+) -> None:
+    """Those runs of the plan that are not done, if several are trained at the same time."""
+    waiting = [
+        job
+        for family, seed in wanted
+        if not (Path((job := job_of(path, plan, images, family, seed))["out"]) / "done").exists()
+    ]
+    workers = workers_for(plan, images, len(waiting), jobs)
+    if workers < 2:
+        return
+    audience.training(f"{len(waiting)} runs, {workers} at a time", 1, 1)
+    together = Together(len(waiting), audience)
+    train_side_by_side(waiting, workers, max(1, torch.get_num_threads() // workers), together.on_news)
+    for job in waiting:
+        tell_how_it_ended(Run.open(job["out"]), audience)
+
+
+class Together:
+    """Several runs as one job: what an audience is told of them."""
+
+    def __init__(self, runs: int, audience: Audience) -> None:
+        self.runs, self.audience = runs, audience
+        self.seen: dict[str, int] = {}
+        self.total: dict[str, int] = {}
+        self.losses: dict[str, float] = {}
+
+    def on_news(self, job: Mapping[str, Any], news: Mapping[str, Any]) -> None:
+        """As `train_side_by_side` gives it: the images of all, and a loss of each that is being trained."""
+        name = Path(job["out"]).name
+        if "warning" in news:
+            self.audience.note(f"{name}: {news['warning']}")
+            return
+        self.seen[name], self.total[name] = news["seen"], news["total"]
+        self.losses |= {f"loss.{name}": v for k, v in list(news["record"].items())[:1] if k.startswith("loss.")}
+        if news["seen"] >= news["total"]:
+            self.losses.pop(f"loss.{name}", None)
+        expected = sum(self.total.values()) * self.runs // len(self.total)  # of those to come, as of those begun
+        self.audience.progress(sum(self.seen.values()), expected, self.losses)
+
+
+def job_of(path: Path, plan: Plan, images: Images, family: str, seed: int) -> dict[str, Any]:
+    """The arguments of `train` for one run of the plan, but for its images, which `train` may also load by name."""
+    return {
+        "family": family,
+        "data": plan["data"],
+        "data_root": images.root,
+        "epochs": plan["epochs"],
+        "images": plan["images"],
+        "minutes": plan["minutes"],
+        "seed": seed,
+        "out": str(path / "runs" / f"{family}-seed{seed}"),
+        "device": plan["device"],
+        "settings": plan["settings"][family],
+        "checkpoint_seconds": CHECKPOINT_SECONDS,
+    }
+
+
 def trained(
     path: Path,
     plan: Plan,
@@ -287,22 +374,16 @@ def trained(
     if (folder / "config.json").exists():
         run = resume(folder, images, family=family, on_progress=audience.progress)
     else:
-        run = train(
-            family,
-            images,
-            epochs=plan["epochs"],
-            images=plan["images"],
-            minutes=plan["minutes"],
-            seed=seed,
-            out=folder,
-            device=plan["device"],
-            settings=plan["settings"][family],
-            checkpoint_seconds=CHECKPOINT_SECONDS,
-            on_progress=audience.progress,
-        )
-    if run.done and run.done["status"] != "finished":
-        audience.note(f"{folder.name} {run.done['status']}: {run.done['message']}")
+        job = job_of(path, plan, images, family, seed) | {"data": images}
+        run = train(**job, on_progress=audience.progress)
+    tell_how_it_ended(run, audience)
     return run
+
+
+def tell_how_it_ended(run: Run, audience: Audience) -> None:
+    """A word on a run that did not finish."""
+    if run.done and run.done["status"] != "finished":
+        audience.note(f"{run.path.name} {run.done['status']}: {run.done['message']}")
 
 
 def measured(run: Run, family: str, reference: Reference, audience: Audience) -> dict[str, Any] | None:

@@ -28,3 +28,21 @@ def unknown(kind: str, found: str, known: Iterable[str], next_step: str) -> Inpu
     near = nearest(found, known := sorted(known))
     guess = f"did you mean '{near}'?" if near else f"known are {', '.join(known)};"
     return InputError(f"there is no {kind} '{found}': {guess} {next_step}")
+
+
+def in_one_line(error: BaseException) -> str | None:
+    """What a user is told of an error that he can mend: by other input, more room, or less work. None of any other."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or 'the output'} cannot be used: {error.strerror or error}"
+    if isinstance(error, MemoryError | RuntimeError) and out_of_memory(error):
+        return "there is not enough memory for this: wanted smaller settings, fewer images, or another --device"
+    return None
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether it is torch's way, on any device, of saying that memory has run out; torch need not be imported here."""
+    return isinstance(error, MemoryError) or any(
+        phrase in str(error).lower() for phrase in ("allocate memory", "out of memory", "invalid buffer size")
+    )

@@ -24,6 +24,7 @@ from likelier.distributions import Distribution
 from likelier.errors import InputError, unknown
 from likelier.images import Images, Shape
 from likelier.nn import seeded_weights
+from likelier.schedules import Schedule, constant
 
 MOST = 1 << 20
 """No whole-numbered setting is larger: it would take all the memory there is before it could be refused."""
@@ -56,7 +57,8 @@ class Player:
     """A part of the parameters, and the Adam settings that it is trained with.
 
     `ema` is the half-life, in images, of the moving average that stands in for these weights wherever the model is
-    looked at (samples, measures, `likelier.load`); without it the weights themselves are used.
+    looked at (samples, measures, `likelier.load`); without it the weights themselves are used. `schedule` gives the
+    factor of `lr` for every share of the budget that is spent.
     """
 
     modules: tuple[nn.Module, ...]
@@ -64,6 +66,7 @@ class Player:
     beta1: float = 0.9
     beta2: float = 0.999
     ema: float | None = None
+    schedule: Schedule = constant
 
     def parameters(self) -> list[nn.Parameter]:
         """Every parameter of its modules."""

@@ -125,6 +125,11 @@ class Batches:
 
     def draw(self, n: int) -> tuple[UInt8[Tensor, "n c h w"], Int64[Tensor, " n"]]:
         """The next n images and labels of the stream."""
+        index = self.next_indices(n)
+        return self.images.index_select(0, index), self.labels.index_select(0, index)
+
+    def next_indices(self, n: int) -> Int64[Tensor, " n"]:
+        """Which images are the next n of the stream."""
         pieces = []
         while n > 0:
             epoch, start = divmod(self.position, len(self.images))
@@ -132,8 +137,7 @@ class Batches:
             pieces.append(piece)
             self.position += len(piece)
             n -= len(piece)
-        index = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-        return self.images.index_select(0, index), self.labels.index_select(0, index)
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
     def _permutation(self, epoch: int) -> Int64[Tensor, " n"]:
         if self._order is None or self._order[0] != epoch:

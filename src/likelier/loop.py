@@ -11,10 +11,11 @@ from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from likelier import rng
+from likelier.adam import Adam
 from likelier.errors import InputError
 from likelier.family import Family, Move, Player, Step
 from likelier.images import Batches, Images, as_float
@@ -40,7 +41,7 @@ class TrainingStep:
     def __init__(self, batches: Batches, batch: int, noise: torch.Generator) -> None:
         self.batches, self.batch, self.noise = batches, batch, noise
         self.progress = torch.zeros((), device=noise.device)
-        self._labels: Tensor | None = None
+        self._drawn: Tensor | None = None
 
     @property
     def seen(self) -> int:
@@ -49,19 +50,21 @@ class TrainingStep:
 
     def images(self) -> Float[Tensor, "b c h w"]:
         """A fresh batch in [0, 1]."""
-        stored, self._labels = self.batches.draw(self.batch)
-        return as_float(stored)
+        return as_float(self._stored())
 
     def images_into(self, out: Float[Tensor, "b c h w"]) -> None:
         """The same, in the memory of an earlier batch."""
-        stored, self._labels = self.batches.draw(self.batch)
-        as_float(stored, out)
+        as_float(self._stored(), out)
+
+    def _stored(self) -> UInt8[Tensor, "b c h w"]:
+        self._drawn = self.batches.next_indices(self.batch)
+        return self.batches.images.index_select(0, self._drawn)
 
     def labels(self) -> Int64[Tensor, " b"]:
         """The classes of the images last drawn."""
-        if self._labels is None:
+        if self._drawn is None:
             raise RuntimeError("labels() belongs to the last images(), and none were drawn")
-        return self._labels
+        return self.batches.labels.index_select(0, self._drawn)
 
     def randn(self, *shape: int) -> Tensor:
         """Standard normal noise on the training device."""
@@ -81,7 +84,10 @@ class Game:
         self.turns = 0
         self.players = family.players()
         self.parameters = {name: player.parameters() for name, player in self.players.items()}
-        self.optimisers = {name: adam(player, self.parameters[name]) for name, player in self.players.items()}
+        self.optimisers = {
+            name: Adam(self.parameters[name], player.lr, player.beta1, player.beta2)
+            for name, player in self.players.items()
+        }
         batches = Batches(images.train, rng.derived_seed(seed, "data"), device)
         self.step = TrainingStep(batches, family.config.batch, rng.generator(seed, "noise", device=device))
         self._shown = deepcopy(self.family).eval().requires_grad_(False)
@@ -96,7 +102,10 @@ class Game:
     def turn(self) -> dict[str, Tensor]:
         """One pass through the family's moves; its losses and logged scalars."""
         before = self.seen
-        self.step.progress.fill_(min(1.0, before / self.budget))
+        spent = min(1.0, before / self.budget)
+        self.step.progress.fill_(spent)
+        for name, player in self.players.items():
+            self.optimisers[name].lr.fill_(player.lr * player.schedule(spent))
         scalars = self.moves()
         for average in self.averages:
             average.update(self.seen - before, self.seen)
@@ -126,8 +135,9 @@ class Game:
 
     def broken_weights(self) -> list[str]:
         """The players with a weight that is NaN or infinite: a step can break what its loss did not show."""
-        whole = [torch.stack([p.isfinite().all() for p in ps]).all() for ps in self.parameters.values()]
-        return [f"weights of {k}" for k, ok in zip(self.parameters, torch.stack(whole).tolist(), strict=True) if not ok]
+        sums = torch.stack([torch.stack([p.detach().sum() for p in ps]).sum() for ps in self.parameters.values()])
+        found = sums.isfinite().tolist()  # a sum is not if one of its terms is not, and is the quickest to come by
+        return [f"weights of {name}" for name, whole in zip(self.parameters, found, strict=True) if not whole]
 
     def gradient_norms(self) -> dict[str, Tensor]:
         """The norm of each player's gradient in its last move."""
@@ -152,8 +162,7 @@ class Game:
         if self.averages:
             tensors |= {f"shown/{name}": t for name, t in self.shown().state_dict().items()}
         for player, optimiser in self.optimisers.items():
-            for index, entry in optimiser.state_dict()["state"].items():
-                tensors |= {f"optimiser/{player}/{index}/{key}": t for key, t in entry.items()}
+            tensors |= {f"optimiser/{player}/{name}": t for name, t in optimiser.state().items()}
         tensors["noise"] = self.step.noise.get_state()
         copies = {name: t.detach().clone() for name, t in tensors.items()}
         return State(copies, {"turns": self.turns, "images": self.seen})
@@ -164,7 +173,7 @@ class Game:
         if self.averages:
             load_weights(self._shown, state, "shown/")
         for player, optimiser in self.optimisers.items():
-            optimiser.load_state_dict({**optimiser.state_dict(), "state": optimiser_state(state, player)})
+            load_optimiser(optimiser, state, f"optimiser/{player}/")
         self.step.noise.set_state(state.tensors["noise"])
         self.step.batches.position = state.scalars["images"]
         self.turns = state.scalars["turns"]
@@ -184,11 +193,6 @@ def gradients(move: Move, parameters: Mapping[str, list[nn.Parameter]]) -> None:
 def laid_out_as(p: Tensor, gradient: Tensor) -> Tensor:
     """The gradient in the memory layout of its parameter, which fused kernels take for granted."""
     return torch.empty_like(p).copy_(gradient)
-
-
-def adam(player: Player, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """The player's optimiser: Adam (Kingma & Ba 2015), one fused kernel a step."""
-    return torch.optim.Adam(parameters, lr=player.lr, betas=(player.beta1, player.beta2), fused=True)
 
 
 def averages(shown: Family, players: Mapping[str, Player]) -> list[Average]:
@@ -222,15 +226,13 @@ def load_weights(module: nn.Module, state: State, prefix: str) -> None:
         raise InputError(f"the checkpoint does not fit the configuration of the run: {reason}") from None
 
 
-def optimiser_state(state: State, player: str) -> dict[int, dict[str, Tensor]]:
-    """What `Game.state` took apart, put together again."""
-    found: dict[int, dict[str, Tensor]] = {}
-    prefix = f"optimiser/{player}/"
-    for name, tensor in state.tensors.items():
-        if name.startswith(prefix):
-            index, key = name.removeprefix(prefix).split("/")
-            found.setdefault(int(index), {})[key] = tensor
-    return found
+def load_optimiser(optimiser: Adam, state: State, prefix: str) -> None:
+    """Load what the optimiser kept from the tensors of `state` under `prefix`; InputError if they are another's."""
+    kept = {name.removeprefix(prefix): t for name, t in state.tensors.items() if name.startswith(prefix)}
+    try:
+        optimiser.restore(kept)
+    except (KeyError, RuntimeError) as error:
+        raise InputError(f"the checkpoint does not fit the configuration of the run: {prefix}{error}") from None
 
 
 def looks(budget: int, batch: int) -> list[int]:

@@ -71,6 +71,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.why_not: str | None = None
         self.paused = False
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Asked by torch: to be hidden from its compiler, which nobody uses here, would import that (1.4 s)."""
+        return False
+
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carry the operator out, and remember it."""
         kwargs = kwargs or {}
@@ -139,9 +144,12 @@ class Tape:
     def __init__(self, calls: Iterable[Call]) -> None:
         calls = list(calls)
         written = {memory(t) for call in calls for t in call.writes()}
+        fixed: set[int] = set()
         self.program: list[Callable[[], Any]] = []
         for call in calls:
-            if not is_view(call) and not is_fixed(call, written):
+            if is_fixed(call, written, fixed):
+                fixed |= {memory(t) for t in tensors_in(call.out)}
+            elif call.name not in GARBAGE and not is_view(call):
                 self.program.append(again(call))
 
     def play(self) -> None:
@@ -158,13 +166,11 @@ def is_view(call: Call) -> bool:
     return not call.op._schema.is_mutable and bool(outs) and all(memory(t) in given for t in outs)
 
 
-def is_fixed(call: Call, written: set[int]) -> bool:
-    """Whether its result has no values, or has the same in every turn and nothing overwrites it."""
-    if call.name in GARBAGE:
-        return True
-    if call.op._schema.is_mutable or any(memory(t) in written for t in tensors_in(call.out)):
+def is_fixed(call: Call, written: set[int], fixed: set[int]) -> bool:
+    """Whether its result is the same in every turn and nothing overwrites it: made of numbers, or of `fixed` memory."""
+    if call.op._schema.is_mutable or call.name in GARBAGE or any(memory(t) in written for t in tensors_in(call.out)):
         return False
-    return not call.reads() or call.name in SHAPE_ONLY
+    return call.name in SHAPE_ONLY or all(memory(t) in fixed for t in call.reads())
 
 
 def again(call: Call) -> Callable[[], Any]:

