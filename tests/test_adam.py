@@ -56,10 +56,24 @@ def test_a_parameter_without_a_gradient_stays_where_it_is():
 def test_the_step_size_can_be_changed_in_place():
     p = nn.Parameter(torch.zeros(1))
     optimiser = Adam([p], lr=0.1)
-    optimiser.lr.fill_(0.0)
+    optimiser.set_lr(0.0)
     p.grad = torch.ones(1)
     optimiser.step()
     assert p.item() == 0
+
+
+def test_factors_are_those_of_parameters_trained_alone():
+    ours, alone = parameters(), parameters()
+    factors = [1.0, 2.5, 1.0]
+    together = Adam(ours, 1e-3, factors=factors)
+    single = [Adam([p], 1e-3 * f) for p, f in zip(alone, factors, strict=True)]
+    for step in range(5):
+        give_gradients(ours, step)
+        give_gradients(alone, step)
+        together.step()
+        for each in single:
+            each.step()
+    assert all(torch.equal(p, q) for p, q in zip(ours, alone, strict=True))
 
 
 def test_state_is_restored_and_what_is_missing_is_refused():

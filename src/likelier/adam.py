@@ -7,6 +7,8 @@ Diederik P. Kingma, Jimmy Ba: Adam: A Method for Stochastic Optimization, 2015, 
 with m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ). It is the fused kernel of torch.optim.Adam, called without that class, whose
 first use imports torch's compiler (1.4 s of every start). lr and t are tensors on the training device, so that a
 tape or a captured graph reads what they are by then.
+
+Some parameters may take longer steps than others: `factors` multiply lr, one for each.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,28 +29,43 @@ class Adam:
     tensor([0.9000, 1.1000])
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], lr: float, beta1: float = 0.9, beta2: float = 0.999) -> None:
+    def __init__(
+        self,
+        parameters: Sequence[nn.Parameter],
+        lr: float,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        factors: Sequence[float] | None = None,
+    ) -> None:
         self.parameters, self.beta1, self.beta2 = parameters, beta1, beta2
+        self.factors = [1.0] * len(parameters) if factors is None else factors
         self.m = [torch.zeros_like(p) for p in parameters]
         self.v = [torch.zeros_like(p) for p in parameters]
         device = parameters[0].device if parameters else torch.device("cpu")
         self.t = torch.zeros((), device=device)
-        # Where the kernel reads it from: in double precision on a CPU, which 0.001 needs to be what it was.
-        self.lr = torch.tensor(lr, dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
+        # As the kernels want it; on a CPU in double precision, without which 0.001 would not be 0.001.
+        kind = torch.float64 if device.type == "cpu" else torch.float32
+        self.lr = {factor: torch.tensor(lr * factor, dtype=kind, device=device) for factor in self.factors}
+
+    def set_lr(self, lr: float) -> None:
+        """The step size from now on."""
+        for factor, tensor in self.lr.items():
+            tensor.fill_(lr * factor)
 
     @torch.no_grad()
     def step(self) -> None:
         """One step of algorithm 1."""
-        moving = [(p, p.grad, m, v) for p, m, v in zip(self.parameters, self.m, self.v, strict=True)]
-        chosen = [(p, g, m, v) for p, g, m, v in moving if g is not None]
-        if not chosen:
-            return
         self.t += 1
-        p, g, m, v = map(list, zip(*chosen, strict=True))
-        torch._fused_adam_(
-            p, g, m, v, [], [self.t] * len(p),
-            lr=self.lr, beta1=self.beta1, beta2=self.beta2, weight_decay=0, eps=EPSILON, amsgrad=False, maximize=False,
-        )  # fmt: skip
+        each = list(zip(self.factors, self.parameters, self.m, self.v, strict=True))
+        for factor, lr in self.lr.items():
+            moving = [(p, p.grad, m, v) for own, p, m, v in each if own == factor and p.grad is not None]
+            if not moving:
+                continue
+            p, g, m, v = map(list, zip(*moving, strict=True))
+            torch._fused_adam_(
+                p, g, m, v, [], [self.t] * len(p),
+                lr=lr, beta1=self.beta1, beta2=self.beta2, weight_decay=0, eps=EPSILON, amsgrad=False, maximize=False,
+            )  # fmt: skip
 
     def state(self) -> dict[str, Tensor]:
         """Everything that later steps depend on beside the parameters, named as torch.optim.Adam does."""

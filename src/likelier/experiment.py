@@ -16,7 +16,7 @@ from likelier import data as sources
 from likelier.errors import InputError
 from likelier.family import Family, build, configure, find, names, settings_of
 from likelier.features import Extractor, at_hand, check_usable, extractor
-from likelier.images import Images
+from likelier.images import Images, Shape
 from likelier.loop import Game, OnProgress, images_per_second, load_weights, play, resolve_device
 from likelier.rehearsal import rehearse
 from likelier.run import Run
@@ -197,9 +197,10 @@ def play_on(run: Run, images: Images, device: torch.device, on_progress: OnProgr
     config = run.config
     if list(images.shape) != config["shape"]:
         raise InputError(f"{run.path} was trained on images of {config['shape']}, {images.name} has {images.shape}")
-    model = family_of(run, images.shape, family)
+    begun = (run.path / "state.safetensors").exists()
+    model = family_of(run, images.shape if begun else images, family)
     game = Game(model, images, config["seed"], config["images"], device)
-    if (run.path / "state.safetensors").exists():
+    if begun:
         state = run.state()
         game.restore(state)
         run.rewind(state)
@@ -250,15 +251,15 @@ def load(run: str | Path | Run, family: str | None = None) -> Family:
     """
     run = run if isinstance(run, Run) else Run.open(run)
     state = run.state()
-    shape = tuple(run.config["shape"])
-    model = family_of(run, shape, family)
+    c, h, w = run.config["shape"]
+    model = family_of(run, (c, h, w), family)
     averaged = any(name.startswith("shown/") for name in state.tensors)
     load_weights(model, state, "shown/" if averaged else "family/")
     return model.eval().requires_grad_(False)
 
 
-def family_of(run: Run, shape: tuple[int, ...], named: str | None) -> Family:
-    """The run's family with its initial weights."""
+def family_of(run: Run, images: Images | Shape, named: str | None) -> Family:
+    """The run's family with its initial weights; from a shape alone, to be loaded (see `build`)."""
     config = run.config
     if config["family"] not in names() and named != config["family"]:
         raise InputError(
@@ -267,8 +268,7 @@ def family_of(run: Run, shape: tuple[int, ...], named: str | None) -> Family:
             "to go on with it, family= in Python)"
         )
     cls = find(config["family"])
-    c, h, w = shape
-    return build(cls, configure(cls, config["settings"]), (c, h, w), config["seed"])
+    return build(cls, configure(cls, config["settings"]), images, config["seed"])
 
 
 def images_of(run: Run, data: Images | None = None, data_root: str | Path | None = None) -> Images:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from likelier import rng
 from likelier.distributions import Distribution
 from likelier.errors import InputError, unknown
-from likelier.images import Images, Shape
+from likelier.images import Images, Shape, as_float
 from likelier.nn import seeded_weights
 from likelier.schedules import Schedule, constant
 
@@ -58,7 +58,7 @@ class Player:
 
     `ema` is the half-life, in images, of the moving average that stands in for these weights wherever the model is
     looked at (samples, measures, `likelier.load`); without it the weights themselves are used. `schedule` gives the
-    factor of `lr` for every share of the budget that is spent.
+    factor of `lr` for every share of the budget that is spent, and `lr_factors`, one for each module, multiply it.
     """
 
     modules: tuple[nn.Module, ...]
@@ -67,10 +67,16 @@ class Player:
     beta2: float = 0.999
     ema: float | None = None
     schedule: Schedule = constant
+    lr_factors: tuple[float, ...] | None = None
 
     def parameters(self) -> list[nn.Parameter]:
         """Every parameter of its modules."""
         return [p for module in self.modules for p in module.parameters()]
+
+    def factors_of_lr(self) -> list[float]:
+        """The factor of lr of every parameter."""
+        factors = self.lr_factors or (1.0,) * len(self.modules)
+        return [f for f, module in zip(factors, self.modules, strict=True) for _ in module.parameters()]
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,9 @@ class Family(nn.Module, ABC):
         super().__init__()
         self.config = config
         self.shape = shape
+
+    def start_from(self, batches: Iterator[Float[Tensor, "b c h w"]]) -> None:
+        """Set initial weights by training images in [0, 1], where a family does so; called once, before training."""
 
     @abstractmethod
     def players(self) -> dict[str, Player]:
@@ -244,8 +253,14 @@ def settings_of(config: Any) -> dict[str, Any]:
     return asdict(config)
 
 
+MOST_TO_START_FROM = 10_000
+"""Training images that initial weights may be set by."""
+
+
 def build(family: type[Family], config: Any, images: Images | Shape, seed: int) -> Family:
     """A family with the initial weights that `seed` fixes, on the CPU whatever will train it.
+
+    With a shape alone it is built to be loaded: weights that images would set are not set.
 
     >>> vae = build(find("vae"), find("vae").Config(), (1, 28, 28), seed=0)
     >>> sum(p.numel() for p in vae.parameters())
@@ -253,4 +268,14 @@ def build(family: type[Family], config: Any, images: Images | Shape, seed: int) 
     """
     shape = images.shape if isinstance(images, Images) else images
     with seeded_weights(rng.derived_seed(seed, "weights")):
-        return family(config, shape)
+        built = family(config, shape)
+    if isinstance(images, Images):
+        built.start_from(batches_to_start_from(images, seed))
+    return built
+
+
+def batches_to_start_from(images: Images, seed: int) -> Iterator[Float[Tensor, "b c h w"]]:
+    """Training images in an order that the seed fixes, a few at a time and only if they are asked for."""
+    order = torch.randperm(len(images.train), generator=rng.generator(seed, "start"))[:MOST_TO_START_FROM]
+    for few in order.split(500):
+        yield as_float(images.train.images[few])

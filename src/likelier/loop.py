@@ -85,7 +85,7 @@ class Game:
         self.players = family.players()
         self.parameters = {name: player.parameters() for name, player in self.players.items()}
         self.optimisers = {
-            name: Adam(self.parameters[name], player.lr, player.beta1, player.beta2)
+            name: Adam(self.parameters[name], player.lr, player.beta1, player.beta2, player.factors_of_lr())
             for name, player in self.players.items()
         }
         batches = Batches(images.train, rng.derived_seed(seed, "data"), device)
@@ -105,7 +105,7 @@ class Game:
         spent = min(1.0, before / self.budget)
         self.step.progress.fill_(spent)
         for name, player in self.players.items():
-            self.optimisers[name].lr.fill_(player.lr * player.schedule(spent))
+            self.optimisers[name].set_lr(player.lr * player.schedule(spent))
         scalars = self.moves()
         for average in self.averages:
             average.update(self.seen - before, self.seen)

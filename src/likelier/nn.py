@@ -52,6 +52,11 @@ def vector_to_image(*sizes: int, shape: Shape, activation: Callable[[], nn.Modul
     return Network(*mlp(*sizes, c * h * w, activation=activation), nn.Unflatten(1, shape))
 
 
+def linear_layers(network: nn.Module) -> list[nn.Linear]:
+    """The fully connected layers of a network, in the order in which they are applied."""
+    return [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+
+
 class Crop(nn.Module):
     """The middle `height` × `width` of an image: sides that are no multiple of 4 are made larger, then cut."""
 

@@ -15,6 +15,10 @@ with q(z|x) = N(mu, diag σ²) from the encoder, p(z) = N(0, I), and one of thre
 - `gaussian-learned`: the same with one σ² for all pixels, learned with the rest (Rybkin et al. 2021, arXiv 2006.13202).
 - `bernoulli`: the pixels as probabilities; a cross-entropy for grey images.
 
+Three settings are for speed (docs/performance.md): `schedule = linear` takes lr up and down to 0, `decoder_lr` lets the
+decoder take longer steps than the encoder, and `start = mean` begins with the mean image decoded, and taken from what
+is encoded, in place of grey: the first biases are W(−x̄) lower and the last are logit x̄.
+
 β = 1 is the paper's bound, any other value the β-VAE (Higgins et al., 2017). The networks are the lab's: 784-256-(mu,
 log σ²) with ReLU, latent-256-784 with a sigmoid.
 """
@@ -33,7 +37,8 @@ from likelier.distributions import Normal, standard_normal
 from likelier.family import Family, Move, Player, Step, unconditional
 from likelier.images import Shape
 from likelier.losses import bernoulli_nll, gaussian_nll, kl_to_standard_normal
-from likelier.nn import image_to_vector, vector_to_image
+from likelier.nn import image_to_vector, linear_layers, vector_to_image
+from likelier.schedules import constant, linear
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -79,6 +84,10 @@ class VAE(Family):
         beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
         batch: Annotated[int, Field(ge=1)] = 128
         lr: Positive = 1e-3
+        decoder_lr: Positive = 1.0  # as a multiple of lr
+        beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+        schedule: Literal["constant", "linear"] = "constant"
+        start: Literal["random", "mean"] = "random"
 
         def __post_init__(self) -> None:
             if self.likelihood == "bernoulli" and (self.variance, self.reduction) != (0.5, "sum"):
@@ -97,7 +106,21 @@ class VAE(Family):
 
     def players(self) -> dict[str, Player]:
         """One: all the weights descend one loss."""
-        return {"vae": Player((self.encoder, self.decoder, self.observation), self.config.lr)}
+        c = self.config
+        modules = (self.encoder, self.decoder, self.observation)
+        schedule = linear if c.schedule == "linear" else constant
+        factors = (1.0, c.decoder_lr, 1.0)
+        return {"vae": Player(modules, c.lr, beta2=c.beta2, schedule=schedule, lr_factors=factors)}
+
+    @torch.no_grad()
+    def start_from(self, batches: Iterator[Float[Tensor, "b c h w"]]) -> None:
+        """With `start = mean`: codes of what differs from the mean image, and the mean image from any code."""
+        if self.config.start == "mean":
+            sums = [(x.sum(0), len(x)) for x in batches]
+            mean = torch.stack([total for total, _ in sums]).sum(0).flatten() / sum(n for _, n in sums)
+            first, last = linear_layers(self.encoder)[0], linear_layers(self.decoder)[-1]
+            first.bias.sub_(first.weight @ mean)
+            last.bias.copy_(torch.logit(mean, eps=1e-3))
 
     def turns(self, step: Step) -> Iterator[Move]:
         """One move: a step up the bound, estimated with one sample of z an image."""
