@@ -226,6 +226,8 @@ def compare(chosen: argparse.Namespace) -> None:
     cells = len(chosen.data) * len(chosen.threads) * len(chosen.families) * len(chosen.batch)
     minutes = cells * (3 + chosen.rounds * (8 * chosen.slot + 0.5)) / 60
     tell(f"{cells} contests: about {minutes:.0f} minutes, and more where one turn takes longer than a slot\n")
+    if about["load"] > 0.5:
+        tell(f"this machine is busy, load {about['load']:.1f}: threads will wait for each other, and figures mislead\n")
     print(head_of(about, chosen.looks), flush=True)
     with tempfile.TemporaryDirectory() as folder:  # what torch imports with its first optimiser belongs to nobody
         digits = load("digits")
