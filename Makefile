@@ -37,7 +37,8 @@ check: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 bench: $(VENV)/installed
-	$(BIN)/python benchmarks/training.py --data mnist cifar10 --threads 1 2 $(BENCH_$(BENCH)) --json benchmarks/results.json
+	$(BIN)/python benchmarks/training.py --data mnist cifar10 --threads 1 2 \
+		$(or $(BENCH_$(BENCH)),$(error BENCH is quick or full)) --json benchmarks/results.json
 
 bench-pythae: $(VENV)-pythae/installed
 

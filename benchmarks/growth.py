@@ -1,11 +1,11 @@
 """Show how cost grows: of an epoch with the number of images, of a comparison with the number of seeds.
 
-    python benchmarks/growth.py --json benchmarks/growth.json --plot benchmarks/growth.png      about 2 minutes
+    python benchmarks/growth.py --json benchmarks/growth.json --plot benchmarks/growth.png      about a minute
 
 An epoch is a permutation of the images, and for each of them its part of a turn. The two are timed apart, the turns of
-`vae` at batch 128 on random bytes of 28×28: every round times a stretch of turns on every size, one after the other, so
-that a busy machine is busy for all, and within one epoch, so that a small set does not pay its permutation twice. The
-batches of these turns are also drawn once without training. Medians are printed.
+`vae` at batch 128 on random bytes of 28×28, held in memory. Every round times a stretch of turns on every size, one
+after the other, so that a busy machine is busy for all, and within one epoch, so that a small set does not pay its
+permutation twice. The batches of these turns are also drawn once without training. Medians are printed.
 
 Seeds are those of `likelier.compare` on the embedded digits: training, measuring and the report.
 """
@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 4, 8])
     parser.add_argument("--images", type=int, default=20_000, help="that each seed is trained on")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     chosen = parser.parse_args()

@@ -36,7 +36,7 @@ def to_the_first_turn(family: str, data: str) -> float:
     """Seconds from the command until its log has a turn; the process is then ended."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "run", "metrics.jsonl")
-        command = [*LIKELIER, "train", family, "--data", data, "--images", "20000", "--quiet", "--out", log.parent]
+        command = [*LIKELIER, "train", family, "--data", data, "--images", "20000", "--quiet", "--out", str(log.parent)]
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         while not (log.exists() and b'"turns"' in log.read_bytes()):

@@ -40,6 +40,7 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from contenders import Contender, Ours, Pythae, student, tidy, timed, versions
@@ -59,7 +60,7 @@ COLUMNS = ("student", "tidy", "pythae", "written", "products", "limit", "+bytes"
 SHAPES = {"mnist": (60_000, 1, 28, 28), "cifar10": (50_000, 3, 32, 32)}
 PYTHAE = Path(__file__).parents[1] / ".venv-pythae" / "bin" / "python"
 
-Result = dict[str, object]
+Result = dict[str, Any]
 
 
 def images_called(name: str) -> Images:
@@ -141,7 +142,7 @@ def spread(values: list[float]) -> str:
     return f"{statistics.median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
 
 
-def head_of(about: Mapping[str, object], looks: bool) -> str:
+def head_of(about: Mapping[str, Any], looks: bool) -> str:
     """What the table was made with, and its first two lines."""
     names = [f"{who:18}" for who in ("likelier, s an epoch", *COLUMNS)] + ["look, s"] * looks
     cells = [f"{'data':14}", "threads", f"{'family':7}", "batch", *names]
@@ -225,7 +226,7 @@ def compare(chosen: argparse.Namespace) -> None:
     about = about_this(chosen, python)
     cells = len(chosen.data) * len(chosen.threads) * len(chosen.families) * len(chosen.batch)
     minutes = cells * (3 + chosen.rounds * (8 * chosen.slot + 0.5)) / 60
-    tell(f"{cells} contests: about {minutes:.0f} minutes, and more where one turn takes longer than a slot\n")
+    tell(f"{cells} to time: about {minutes:.0f} minutes, and more where one turn takes longer than a slot\n")
     if about["load"] > 0.5:
         tell(f"this machine is busy, load {about['load']:.1f}: threads will wait for each other, and figures mislead\n")
     print(head_of(about, chosen.looks), flush=True)
@@ -241,7 +242,7 @@ def compare(chosen: argparse.Namespace) -> None:
             chosen.json.write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
 
 
-def about_this(chosen: argparse.Namespace, python: Path | None) -> dict[str, object]:
+def about_this(chosen: argparse.Namespace, python: Path | None) -> dict[str, Any]:
     """Machine, versions and settings."""
     return {
         "torch": torch.__version__,
@@ -256,7 +257,7 @@ def about_this(chosen: argparse.Namespace, python: Path | None) -> dict[str, obj
     }
 
 
-def show(found: Mapping[str, object]) -> None:
+def show(found: Mapping[str, Any]) -> None:
     """The table of an earlier time."""
     results: list[Result] = found["results"]
     looks = any(result["seconds_of_a_look"] is not None for result in results)
