@@ -1,5 +1,7 @@
 # make demo   creates .venv and shows four models side by side on embedded data
 # make test   creates .venv and runs the tests
+# make bench  times training against other loops, in about 7 minutes; BENCH=full takes an hour, LIKELIER_DATA=DATA takes
+#             real images in place of noise, and `make bench-pythae` before it adds pythae in an environment of its own
 #
 # On Linux without an NVIDIA GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu spares a download of gigabytes:
 #     make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -15,7 +17,12 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(CORES) --maxprocesses
 # The lab's variance of ½ was chosen with 784 pixels; on the 64 of these digits it would hardly ask for a likeness.
 DEMO_SETTINGS ?= --set vae.variance=0.05
 
-.PHONY: demo test test-all check extractors clean
+# The rounds of a benchmark, and the seconds of each contender in one.
+BENCH ?= quick
+BENCH_quick := --batch 128 512 --rounds 3 --slot 0.2
+BENCH_full := --batch 64 128 512 2048 --rounds 5 --slot 0.7
+
+.PHONY: demo test test-all check bench bench-pythae extractors clean
 
 demo: $(VENV)/installed
 	@if [ -e $(DEMO)/compare.json ]; then $(BIN)/likelier compare --resume $(DEMO); \
@@ -31,6 +38,12 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff check src tests recipes benchmarks docs
 	$(BIN)/ruff format --check src tests recipes benchmarks docs
 	$(BIN)/mypy
+
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/training.py --data mnist cifar10 --threads 1 2 \
+		$(or $(BENCH_$(BENCH)),$(error BENCH is quick or full)) --json benchmarks/results.json
+
+bench-pythae: $(VENV)-pythae/installed
 
 # For a new recipe only: figures in new features are new figures. make extractors LIKELIER_DATA=DATA
 extractors: $(VENV)/installed
@@ -49,5 +62,11 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+$(VENV)-pythae/installed: constraints.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) --no-deps --constraint constraints.txt torch
+	$(@D)/bin/pip install --quiet --constraint constraints.txt pythae==0.1.2
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-pythae $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
