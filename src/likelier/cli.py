@@ -149,6 +149,7 @@ def build_parser() -> Parser:
     train = command("train", "Train one family in a run directory, or go on with an interrupted run.")
     train.add_argument("family", nargs="?", type=text, metavar="FAMILY", help="`likelier families` lists them (vae)")
     train.add_argument("--checkpoint-seconds", type=number(0), metavar="S", help="between checkpoints (60)")
+    train.add_argument("--looks", type=whole(2, 10_000), metavar="N", help="pictures and held-out scalars (16 times)")
     training_options(train)
 
     measure = command("measure", "Measure trained runs, or images that another program made, beside their floors.")

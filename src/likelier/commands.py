@@ -242,7 +242,7 @@ def train(given: Given) -> None:
         else:
             family = given.get("family", "vae")
             settings = settings_by_family([family], given.get("settings", {}))[family]
-            options = chosen(given, (*TRAINING, "checkpoint_seconds"))
+            options = chosen(given, (*TRAINING, "checkpoint_seconds", "looks"))
             audience.training(family, 1, 1)
             run = train_family(family, **options, settings=settings, on_progress=audience.progress)
         for warning in warnings_of(run):

@@ -17,7 +17,7 @@ from likelier.errors import InputError
 from likelier.family import Family, build, configure, find, names, settings_of
 from likelier.features import Extractor, at_hand, check_usable, extractor
 from likelier.images import Images, Shape
-from likelier.loop import Game, OnProgress, images_per_second, load_weights, play, resolve_device
+from likelier.loop import LOOKS, Game, OnProgress, images_per_second, load_weights, play, resolve_device
 from likelier.rehearsal import rehearse
 from likelier.run import Run
 from likelier.watch import Watch
@@ -25,6 +25,7 @@ from likelier.watch import Watch
 CHECKPOINT_SECONDS = 60.0
 LEAST_IMAGES = 300_000
 EPOCHS = 5
+MOST_LOOKS = 10_000
 MOST = {"epochs": 1e6, "images": 1e12, "minutes": 1e6}
 """More is a slip of the finger, and less than what an int64 counts."""
 
@@ -82,6 +83,7 @@ def train(
     device: str = "auto",
     settings: Mapping[str, Any] | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    looks: int = LOOKS,
     on_progress: OnProgress = lambda seen, total, record: None,
 ) -> Run:
     """Train one family on one image set, in a run directory of its own.
@@ -96,6 +98,7 @@ def train(
         device: auto, cpu, cuda or mps.
         settings: of the family, by name.
         checkpoint_seconds: how often, at most, the state is saved on the way.
+        looks: how often the model is looked at (pictures, held-out scalars), the beginning and the end included.
         on_progress: called with images seen, images in all, and the last line of the log.
 
     Raises:
@@ -114,6 +117,8 @@ def train(
     seed = whole("seed", seed) or 0
     if not 0 <= checkpoint_seconds < float("inf"):
         raise InputError(f"checkpoint_seconds = {checkpoint_seconds}: wanted a number of at least 0")
+    if not 2 <= (look_count := whole("looks", looks) or 0) <= MOST_LOOKS:
+        raise InputError(f"looks = {looks}: wanted 2 (the beginning and the end) to {MOST_LOOKS:,}")
     chosen = resolve_device(device)
     image_set = data if isinstance(data, Images) else sources.load(data, data_root)
     path = Path(out) if out is not None else Path("runs") / f"{image_set.name}-{family}-seed{seed}"
@@ -133,6 +138,7 @@ def train(
         "epochs": epochs,
         "minutes": minutes,
         "checkpoint_seconds": float(checkpoint_seconds),
+        "looks": look_count,
         "watched_in": judge.name if judge else None,
         "settings": settings_of(config),
     }
@@ -206,7 +212,8 @@ def play_on(run: Run, images: Images, device: torch.device, on_progress: OnProgr
         run.rewind(state)
     else:
         run.rewind_to_start()
-    play(game, run, Watch(run, images, judge_of(run, images)), on_progress, config["checkpoint_seconds"])
+    watch, looks = Watch(run, images, judge_of(run, images)), config.get("looks", LOOKS)
+    play(game, run, watch, on_progress, config["checkpoint_seconds"], looks)
 
 
 def extractor_at_hand(images: Images) -> Extractor | None:

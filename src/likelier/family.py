@@ -277,5 +277,5 @@ def build(family: type[Family], config: Any, images: Images | Shape, seed: int) 
 def batches_to_start_from(images: Images, seed: int) -> Iterator[Float[Tensor, "b c h w"]]:
     """Training images in an order that the seed fixes, a few at a time and only if they are asked for."""
     order = torch.randperm(len(images.train), generator=rng.generator(seed, "start"))[:MOST_TO_START_FROM]
-    for few in order.split(500):
+    for few in torch.split(order, 500):
         yield as_float(images.train.images[few])

@@ -29,10 +29,10 @@ Evaluate = Callable[[Family, int], Mapping[str, float]]
 OnProgress = Callable[[int, int, Mapping[str, float]], None]
 """Images seen, images in all, and the last line of the log."""
 
-LOOKS = 12
+LOOKS = 16
 """How often a training is looked at: once before it begins, then at log-spaced points, the last at its end."""
 LATE = (0.6, 0.7, 0.8, 0.9)
-"""Shares of the budget at which it is looked at as well: whether a model stays good shows where it is good already."""
+"""Shares of the budget that are among them: whether a model stays good shows where it is good already."""
 
 
 class TrainingStep:
@@ -235,15 +235,18 @@ def load_optimiser(optimiser: Adam, state: State, prefix: str) -> None:
         raise InputError(f"the checkpoint does not fit the configuration of the run: {prefix}{error}") from None
 
 
-def looks(budget: int, batch: int) -> list[int]:
+def looks(budget: int, batch: int, count: int = LOOKS) -> list[int]:
     """The image counts at which a training is looked at: log-spaced from a few batches to the end, and `LATE`.
+
+    With fewer than `LOOKS` they are log-spaced alone; two are the beginning and the end.
 
     >>> looks(300_000, 128)[:3], looks(300_000, 128)[-1]
     ([0, 1000, 1769], 300000)
     """
     first = min(budget, max(batch, 1000))
-    late = [share * budget for share in LATE if share * budget >= first]
-    return [0, *sorted({round(p) for p in [*np.geomspace(first, budget, LOOKS - 1), *late]})]
+    late = [share * budget for share in LATE if share * budget >= first] if count >= LOOKS else []
+    spaced = np.geomspace(first, budget, count - 1 - (len(LATE) if count >= LOOKS else 0))
+    return [0, *sorted({round(p) for p in [*(spaced if count > 2 else [budget]), *late]})]
 
 
 @dataclass
@@ -275,7 +278,14 @@ def mean_of(window: list[dict[str, Tensor]]) -> Record:
     return dict(zip(collected, means, strict=True))
 
 
-def play(game: Game, run: Run, evaluate: Evaluate, on_progress: OnProgress, checkpoint_seconds: float) -> None:
+def play(
+    game: Game,
+    run: Run,
+    evaluate: Evaluate,
+    on_progress: OnProgress,
+    checkpoint_seconds: float,
+    look_count: int = LOOKS,
+) -> None:
     """Play until the budget is spent, from wherever `game` stands, and record everything in `run`.
 
     Logs are means over a window of turns. Checkpoints fall on the ends of windows, so that no half-filled window is
@@ -283,7 +293,7 @@ def play(game: Game, run: Run, evaluate: Evaluate, on_progress: OnProgress, chec
     """
     batch = game.step.batch
     window_length = max(1, min(100, game.budget // (400 * batch)))
-    points = looks(game.budget, batch)
+    points = looks(game.budget, batch, look_count)
     clock = Clock(run.seconds())
     if game.seen == 0:
         run.save(game.state())  # first: its log is empty, so that a resume from it looks again

@@ -112,6 +112,8 @@ class Run:
         require(path / "config.json", config, CONFIG)
         if config["images"] < 1 or config["seed"] < 0 or not config["checkpoint_seconds"] >= 0:
             raise InputError(f"{path / 'config.json'} has a budget, seed or interval below 0: train the run anew")
+        if not isinstance(looks := config.get("looks", 2), int) or looks < 2:
+            raise InputError(f"{path / 'config.json'} has looks = {looks!r}: wanted a whole number of at least 2")
         if len(config["shape"]) != 3 or not all(isinstance(n, int) and n > 0 for n in config["shape"]):
             raise InputError(f"{path / 'config.json'} has shape = {config['shape']}: wanted [channels, height, width]")
         return run

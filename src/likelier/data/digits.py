@@ -4,8 +4,12 @@ E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI Machine L
 doi:10.24432/C50P49. Small enough for a first run in minutes, real enough to show what each model does.
 """
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import torch
+from jaxtyping import Float64
 
 from likelier.images import Images, Split
 
@@ -17,11 +21,9 @@ TEST = 599
 
 def load(name: str) -> Images:
     """The embedded digits, split once and for all."""
-    from sklearn.datasets import load_digits  # imported late: it costs a second that other sets need not pay
-
-    raw = load_digits()
-    images = torch.from_numpy(np.rint(raw.images * (255 / 16)).astype(np.uint8)).unsqueeze(1)  # stored as 0 … 16
-    labels = torch.from_numpy(raw.target.astype(np.int64))
+    raw = rows()
+    pixels = raw[:, :64].reshape(-1, 1, 8, 8) * (255 / 16)  # stored as 0 … 16
+    images, labels = torch.from_numpy(np.rint(pixels).astype(np.uint8)), torch.from_numpy(raw[:, 64].astype(np.int64))
     # The legacy generator is the one whose stream numpy promises never to change.
     order = torch.from_numpy(np.random.RandomState(0).permutation(len(images)))
     train, test = order[TEST:], order[:TEST]
@@ -31,3 +33,15 @@ def load(name: str) -> Images:
         test=Split(images[test], labels[test]),
         classes=tuple(map(str, range(10))),
     )
+
+
+def rows() -> Float64[np.ndarray, "1797 65"]:
+    """64 pixels and the label of each digit, from the file that scikit-learn reads, without importing it (0.8 s)."""
+    spec = importlib.util.find_spec("sklearn")
+    file = Path(spec.origin if spec and spec.origin else "").parent / "datasets" / "data" / "digits.csv.gz"
+    if file.is_file():
+        return np.loadtxt(file, delimiter=",")
+    from sklearn.datasets import load_digits  # they have moved
+
+    raw = load_digits()
+    return np.column_stack([raw.data, raw.target])
