@@ -8,14 +8,21 @@ import pytest
 import torch
 
 from likelier import rng
+from likelier.data import load as load_images
 from likelier.errors import InputError
 from likelier.experiment import Budget, load, train
 from likelier.family import build, configure, find
-from likelier.images import Batches, Split, as_float, as_uint8
+from likelier.images import Batches, Images, Split, as_float, as_uint8
 from likelier.loop import Game, looks, not_finite, resolve_device
-from likelier.nn import Average
+from likelier.nn import Average, linear_layers
 from likelier.run import Run, State
+from likelier.schedules import linear
 from likelier.watch import posterior_collapse
+
+
+@pytest.fixture(scope="module")
+def digits() -> Images:
+    return load_images("digits")
 
 
 def few(n: int = 10) -> Split:
@@ -93,6 +100,39 @@ def test_looks_are_log_spaced_and_end_with_the_budget(tmp_path: Path):
         assert [int(p.stem) for p in sorted((run.path / folder).iterdir())] == evaluated
     first, last = ([line for line in run.metrics() if line.get("evaluation")][i] for i in (0, -1))
     assert last["elbo"] > first["elbo"]
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 16, 40])
+def test_a_training_is_looked_at_as_often_as_was_asked(count: int):
+    points = looks(1_000_000, 128, count)
+    assert len(points) == count
+    assert (points[0], points[-1]) == (0, 1_000_000)
+    assert points == sorted(set(points))
+    assert looks(500, 128, count) == [0, 500]
+
+
+def test_looks_that_were_asked_for_are_had_and_kept_over_a_resume(tmp_path: Path):
+    run = train("vae", images=20_000, looks=3, out=tmp_path / "run")
+    assert sum(bool(line.get("evaluation")) for line in run.metrics()) == 3
+    assert run.config["looks"] == 3
+    with pytest.raises(InputError, match="looks = 1: wanted 2"):
+        train("vae", images=20_000, looks=1, out=tmp_path / "other")
+    config = json.loads((run.path / "config.json").read_text())
+    (run.path / "config.json").write_text(json.dumps(config | {"looks": "all"}))
+    with pytest.raises(InputError, match="looks = 'all': wanted a whole number"):
+        Run.open(run.path)
+
+
+def test_step_sizes_follow_the_schedule_and_the_factors(digits: Images):
+    config = configure(find("vae"), {"lr": 0.1, "schedule": "linear", "decoder_lr": 3.0})
+    game = Game(build(find("vae"), config, digits, seed=0), digits, 0, 20 * 128, torch.device("cpu"))
+    rates = []
+    for _ in range(20):
+        game.turn()
+        rates.append({factor: lr.item() for factor, lr in game.optimisers["vae"].lr.items()})
+    assert all(each[3.0] == pytest.approx(3 * each[1.0]) for each in rates)
+    assert [each[1.0] for each in rates] == pytest.approx([0.1 * linear(turn / 20) for turn in range(20)])
+    assert max(each[1.0] for each in rates) == pytest.approx(0.1)
 
 
 def test_a_run_without_an_encoder_has_no_reconstructions(tmp_path: Path):
@@ -180,3 +220,29 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
     (tmp_path / "config.json").write_text('{"format": 99}')
     with pytest.raises(InputError, match="format 99"):
         Run.open(tmp_path)
+
+
+def test_a_vae_that_starts_from_the_mean_decodes_it_and_encodes_what_differs_from_it(digits: Images):
+    seeded = build(find("vae"), configure(find("vae"), {"start": "random"}), digits, seed=3)
+    vae = build(find("vae"), configure(find("vae"), {"start": "mean"}), digits, seed=3)
+    mean = as_float(digits.train.images).mean(0, keepdim=True)
+    first, last = linear_layers(vae.encoder)[0], linear_layers(vae.decoder)[-1]
+    with torch.no_grad():
+        assert torch.allclose(last.bias.sigmoid(), mean.flatten().clamp(1e-3, 1 - 1e-3), atol=1e-5)
+        assert torch.allclose(first(mean.flatten(1)), linear_layers(seeded.encoder)[0].bias, atol=1e-5)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(vae.encoder.parameters(), seeded.encoder.parameters(), strict=True)
+        if a.ndim > 1
+    )
+    bare = build(find("vae"), configure(find("vae"), {"start": "mean"}), digits.shape, seed=3)
+    assert torch.equal(linear_layers(bare.decoder)[-1].bias, linear_layers(seeded.decoder)[-1].bias)
+
+
+def test_a_start_from_images_is_part_of_the_run(tmp_path: Path):
+    run = train("vae", images=256, settings={"start": "mean"}, out=tmp_path / "run")
+    again = train("vae", images=256, settings={"start": "mean"}, out=tmp_path / "again")
+    assert run.state().digest_without_clock() == again.state().digest_without_clock()
+    first = next(line for line in run.metrics() if line.get("evaluation"))
+    grey = next(line for line in train("vae", images=256, out=tmp_path / "grey").metrics() if line.get("evaluation"))
+    assert first["elbo"] > grey["elbo"] + 1
