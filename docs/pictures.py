@@ -165,7 +165,8 @@ def bias() -> Figure:
     x, y = torch.randn(2, n, d, generator=chance("line"))
     y = y + 1 / math.sqrt(d)
     g, sorted_x, sorted_y = chance("subsets"), in_order(x.double()), in_order(y.double())
-    distances = [metrics.frechet_distance(subset(sorted_x, s, g), subset(sorted_y, s, g)) for s in SHARES.tolist()]
+    subsets = [(sorted_x[subset(sorted_x, s, g)], sorted_y[subset(sorted_y, s, g)]) for s in SHARES.tolist()]
+    distances = [metrics.frechet_distance(*pair) for pair in subsets]
     intercept = metrics.frechet_distance_infinity(x, y, chance("subsets"))
     inverse = 1 / (n * SHARES)
     slope = (sum(distances) / len(distances) - intercept) / float(inverse.mean())

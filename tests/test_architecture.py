@@ -14,7 +14,7 @@ from likelier.family import names
 ROOT = Path(likelier.__file__).parent
 
 ROOMS = [  # from the ground up: a room may import from those above it in this list, and from its own line
-    {"errors", "rng"},
+    {"errors", "rng", "threads"},
     {"files"},
     {"images", "distributions", "losses", "schedules"},
     {"nn", "adam", "data", "metrics", "pictures", "likelihood", "verdict"},

@@ -118,6 +118,11 @@ def text(given: str) -> str:
     return given
 
 
+def listed(given: str) -> list[str]:
+    """An argument type: names with commas between them."""
+    return [name for part in given.split(",") if (name := part.strip())]
+
+
 def setting(given: str) -> tuple[str, str]:
     """An argument type: name=value."""
     name, equals, value = given.partition("=")
@@ -157,6 +162,12 @@ def build_parser() -> Parser:
         "runs", nargs="+", type=text, metavar="RUN", help="or, with --data, a folder of pictures, an .npz or .npy"
     )
     measure.add_argument("--data", type=text, metavar="NAME|PATH", help="what other programs' images are held against")
+    measure.add_argument(
+        "--only",
+        type=listed,
+        metavar="NAME,…",
+        help="these measures, as fd,kid,prdc, in a fraction of the time; nothing is written into the run",
+    )
     judging_options(measure)
     run_options(measure)
     likelihood_options(measure)
@@ -308,6 +319,8 @@ def configured(path: Path, action: argparse.Action, name: str, value: Any) -> An
         return value
     if action.nargs == "*":
         return [converted(path, action, name, each) for each in (value if isinstance(value, list) else [value])]
+    if action.type is listed and isinstance(value, list):
+        value = ",".join(map(str, value))
     return converted(path, action, name, value)
 
 

@@ -5,7 +5,7 @@ classes lie apart before anything is learned, and the same encoder before traini
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 import torch
@@ -40,14 +40,16 @@ CODE_MEASURES = {  # key: (label, unit, better, which images: tested, probed or 
     "kl": ("KL(q(z|x) ‖ p(z))", "nats/image", "", "tested"),
     "mmd_to_prior": ("MMD² of codes and prior", "", "lower", "scattered"),
 }
+OF_RECONSTRUCTIONS = ("reconstruction_mse", "reconstruction_psnr", "reconstruction_ssim")
 OF_CLASSES = ("linear_probe", "knn_accuracy", "silhouette", "silhouette_pca", "nmi", "nmi_pca")
+OF_PRIOR = ("kl", "mmd_to_prior")
 
 
-def code_measures(evidence: Evidence) -> list[Measure]:
+def code_measures(evidence: Evidence, keys: Collection[str] = tuple(CODE_MEASURES)) -> list[Measure]:
     """Reconstruction, the bound, and what the codes hold; each says why where it does not apply."""
-    values = values_of(evidence)
-    encodes = encodes_and_decodes(evidence.family)
-    floors = baselines(evidence) if encodes and has_classes(evidence) else {}
+    values = values_of(evidence, keys)
+    of_codes = encodes_and_decodes(evidence.family) and has_classes(evidence) and not set(keys).isdisjoint(OF_CLASSES)
+    floors = baselines(evidence) if of_codes else {}
     probed = len(evidence.probe_test)
     sizes = {"tested": len(evidence.images.test), "probed": probed, "scattered": min(SCATTERED, probed)}
     return [
@@ -62,6 +64,7 @@ def code_measures(evidence: Evidence) -> list[Measure]:
             None if value is not None else why_no_value(evidence, key, key in values),
         )
         for key, (label, unit, better, which) in CODE_MEASURES.items()
+        if key in keys
     ]
 
 
@@ -95,22 +98,25 @@ def has_classes(evidence: Evidence) -> bool:
     return len(torch.unique(evidence.probe_test.labels)) > 1
 
 
-def values_of(evidence: Evidence) -> dict[str, float]:
-    """Every figure that can be taken, by key."""
+def values_of(evidence: Evidence, keys: Collection[str]) -> dict[str, float]:
+    """Every figure of these that can be taken, by key, and those that are computed with them."""
     family, test = evidence.family, evidence.images.test
     found: dict[str, float] = {}
-    if isinstance(family, Bounds):
+    if isinstance(family, Bounds) and "elbo" in keys:
         found["elbo"] = mean_bound(family, test)
     if not encodes_and_decodes(family):
         return found
-    found |= reconstruction(family, test.images)
-    if has_classes(evidence):
+    if not set(keys).isdisjoint(OF_RECONSTRUCTIONS):
+        found |= reconstruction(family, test.images)
+    if has_classes(evidence) and not set(keys).isdisjoint(OF_CLASSES):
         found |= class_measures(partial(codes_of, family), evidence)
-    found["active_units"] = float(metrics.active_units(codes_of(family, test.images)))
-    kl = mean_kl(family, test.images)
+    if "active_units" in keys:
+        found["active_units"] = float(metrics.active_units(codes_of(family, test.images)))
+    kl = mean_kl(family, test.images) if not set(keys).isdisjoint(OF_PRIOR) else None
     if kl is not None:
         found["kl"] = kl
-        found["mmd_to_prior"] = prior_gap(family, evidence.probe_test.images[:SCATTERED])
+        if "mmd_to_prior" in keys:
+            found["mmd_to_prior"] = prior_gap(family, evidence.probe_test.images[:SCATTERED])
     return found
 
 
@@ -118,7 +124,7 @@ def reconstruction(family: Family, images: UInt8[Tensor, "n c h w"]) -> dict[str
     """How far decode(E[z|x]) is from x; an error that is not finite is left to be told as such."""
     rebuilt = torch.cat([reconstruct(family, as_float(x)) for x in torch.split(images, CHUNK)])
     if not bool(rebuilt.isfinite().all()):
-        return dict.fromkeys(("reconstruction_mse", "reconstruction_psnr", "reconstruction_ssim"), math.nan)
+        return dict.fromkeys(OF_RECONSTRUCTIONS, math.nan)
     x = as_float(images)
     found = {"reconstruction_mse": metrics.mse(x, rebuilt), "reconstruction_psnr": metrics.psnr(x, rebuilt)}
     if min(x.shape[2:]) >= 11:

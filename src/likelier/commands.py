@@ -28,7 +28,7 @@ from likelier.features.onnx import ONNX
 from likelier.files import write_atomically
 from likelier.images import Images, as_float, as_uint8
 from likelier.likelihood_command import likelihood_asked, measure_likelihood, print_likelihood
-from likelier.measuring import SAMPLE_MEASURES, measure_images, write_arrays
+from likelier.measuring import ALL, SAMPLE_MEASURES, chosen_measures, measure_images, write_arrays
 from likelier.measuring import measure as measure_run
 from likelier.pictures import grid
 from likelier.progress import Terminal, table
@@ -269,11 +269,13 @@ def warnings_of(run: Run) -> list[str]:
 def measure(given: Given) -> None:
     """`likelier measure`: runs, or images that another program made."""
     if likelihood_asked(given):
-        if idle := [name for name in ("data", "extractor", "table") if name in given]:
+        if idle := [name for name in ("data", "extractor", "table", "only") if name in given]:
             raise InputError(f"--{idle[0]} beside --likelihood, which knows nothing of it: leave it out")
         likelihood(given)
         return
     table_file(given)
+    if "only" in given:
+        chosen_measures(given["only"], SAMPLE_MEASURES if "data" in given else ALL)  # refused before anything is done
     paths = given["runs"]
     own = [path for path in paths if (Path(path) / "config.json").is_file()]
     if "data" in given and "family" in given:
@@ -290,6 +292,8 @@ def measure(given: Given) -> None:
         return
     for path, result in results.items():
         print_measures(path, result)
+    if "only" in given and "data" not in given:
+        print("nothing is written into a run: `likelier measure` without --only takes all measures, and keeps them")
 
 
 def measure_runs(given: Given) -> Given:
@@ -307,7 +311,8 @@ def measure_runs(given: Given) -> Given:
                 images = images_of(run, data_root=given.get("data_root"))
                 references[digest] = reference_of(given, images, audience)
             audience.stage(f"measuring {run.path.name}")
-            results[path] = measure_run(run, family=given.get("family"), reference=references[digest])
+            own, only = references[digest], given.get("only")
+            results[path] = measure_run(run, family=given.get("family"), reference=own, only=only)
     return results
 
 
@@ -340,7 +345,8 @@ def measure_samples(given: Given) -> Given:
             )
         for path, samples in found.items():
             audience.stage(f"measuring {path}")
-            results[path] = measure_images(chosen_samples(samples, n), reference, fresh_sets(samples, n, REPEATS))
+            quoted, fresh = chosen_samples(samples, n), fresh_sets(samples, n, REPEATS)
+            results[path] = measure_images(quoted, reference, fresh, given.get("only"))
             for warning in results[path]["warnings"]:
                 audience.note(f"{path}: {warning}")
     return results

@@ -15,6 +15,7 @@ from likelier import rng
 from likelier.family import Family
 from likelier.images import Split, as_uint8
 from likelier.reference import REPEATS, Features, Reference
+from likelier.threads import by_piece, one_thread
 
 CHUNK = 1_000
 PROBED = 5_000
@@ -46,10 +47,9 @@ class Evidence:
     def drawn(self, *purpose: str | int) -> UInt8[Tensor, "n c h w"] | None:
         """N samples, rounded to bytes as a file would hold them; None if some are not finite."""
         generator = rng.generator(0, *purpose)
-        pieces = [
-            self.family.sample(len(chunk), generator) for chunk in torch.split(torch.arange(self.reference.n), CHUNK)
-        ]
-        samples = torch.cat(pieces)
+        chunks = torch.split(torch.arange(self.reference.n), CHUNK)
+        with one_thread():  # the same bytes whether one set is drawn, or several at a time
+            samples = torch.cat([self.family.sample(len(chunk), generator) for chunk in chunks])
         return as_uint8(samples) if bool(samples.isfinite().all()) else None
 
     @cached_property
@@ -58,8 +58,10 @@ class Evidence:
         return self.drawn("measured samples")
 
     def fresh_samples(self) -> list[UInt8[Tensor, "n c h w"]]:
-        """The samples, and others drawn like them; none if some are not finite."""
-        sets = [self.samples, *(self.drawn("fresh samples", i) for i in range(1, REPEATS))]
+        """Others, drawn like the samples; none if some of either are not finite."""
+        if self.samples is None:
+            return []
+        sets = by_piece(lambda i: self.drawn("fresh samples", i), range(1, REPEATS))
         return [found for found in sets if found is not None] if all(found is not None for found in sets) else []
 
     @cached_property

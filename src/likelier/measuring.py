@@ -7,8 +7,9 @@ schema of `measures.json`.
 """
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,16 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from likelier import rng
-from likelier.codes import SCATTERED, code_measures, codes_of, mean_kl, plane_of
+from likelier.codes import CODE_MEASURES, SCATTERED, code_measures, codes_of, mean_kl, plane_of
 from likelier.errors import InputError
+from likelier.errors import nearest as nearest_name
 from likelier.evidence import Evidence, Measure
 from likelier.experiment import images_of, load
 from likelier.family import Decodes, Encodes, build
 from likelier.files import read_json, write_atomically, write_json
 from likelier.images import Images, as_uint8
 from likelier.metrics.neighbours import nearest
-from likelier.reference import Features, Reference, Values, class_names_missing, noise_of
+from likelier.reference import OVERLAP, Features, Reference, Values, class_names_missing, noise_of
 from likelier.run import Run
 from likelier.stability import stability_warnings, training_stability
 from likelier.verdict import COPIES_ALLOWED
@@ -53,6 +55,13 @@ SAMPLE_MEASURES = {  # key: (short name, label, unit, better)
     "authenticity": ("authenticity", "authenticity", "", ""),
     "data_copying_ct": ("ct", "data copying C_T", "standard deviations", ""),
 }
+SHORT_NAMES = {
+    **{short: (key,) for key, (short, *_) in SAMPLE_MEASURES.items()},
+    "kid": ("kernel_distance",),
+    "prdc": OVERLAP,
+}
+"""How some measures are named where they are chosen: as the field does, and as full names begin."""
+ALL = (*SAMPLE_MEASURES, *CODE_MEASURES)
 
 
 def measure(
@@ -62,21 +71,27 @@ def measure(
     data_root: str | Path | None = None,
     family: str | None = None,
     reference: Reference | None = None,
+    only: Collection[str] | None = None,
     on_stage: OnStage = lambda stage: None,
 ) -> dict[str, Any]:
     """Measure a run's model and write `measures.json` and `figures.npz` into the run.
+
+    With `only`, nothing but the named measures is computed, to the same figures, and nothing is written: what a run
+    holds is all of its measures or none.
 
     Args:
         run: a run directory with a checkpoint.
         data, data_root, family: as in `likelier.resume`.
         reference: what the samples are held against, to share it between runs on the same data.
+        only: names of measures, as `measures.json` has them for keys, or `fd`, `kid`, `prdc` and others for short.
         on_stage: called with a word on what is being done.
 
     Returns:
-        What `measures.json` holds: `conditions`, `measures` (one object each, see `Measure`) and `warnings`.
+        What `measures.json` holds: `conditions`, `measures` (one object each, see `Measure`) and `warnings`. With
+        `only`, the keys of the measures are there under that name, too.
 
     Raises:
-        InputError: no run, no checkpoint, or data that are not found.
+        InputError: no run, no checkpoint, data that are not found, or a measure that there is not.
 
     >>> import likelier, tempfile
     >>> run = likelier.train("vae", "digits", images=512, out=tempfile.mkdtemp() + "/vae")
@@ -84,6 +99,7 @@ def measure(
     >>> [m["label"] for m in measures][:4]
     ['Fréchet distance', 'Fréchet distance, N → ∞', 'kernel distance', 'precision']
     """
+    keys = tuple(ALL) if only is None else chosen_measures(only)
     run = run if isinstance(run, Run) else Run.open(run)
     images = images_of(run, data or (None if reference is None else reference.images), data_root)
     model = load(run, family)
@@ -92,10 +108,14 @@ def measure(
         reference = Reference(images)
     untrained = build(type(model), model.config, model.shape, run.config["seed"]).eval().requires_grad_(False)
     evidence = Evidence(model, untrained, reference)
-    on_stage("samples")
-    found = sample_measures(reference, evidence.samples, evidence.features, evidence.fresh_samples())
-    on_stage("codes")
-    found += code_measures(evidence)
+    found: list[Measure] = []
+    if of_samples := chosen(keys, SAMPLE_MEASURES):
+        on_stage("samples")
+        fresh = evidence.fresh_samples() if "frechet_distance" in keys else []
+        found += sample_measures(reference, evidence.samples, evidence.features, fresh, of_samples)
+    if of_codes := chosen(keys, CODE_MEASURES):
+        on_stage("codes")
+        found += code_measures(evidence, of_codes)
     stability = training_stability(run.metrics())
     result = {
         "format": FORMAT,
@@ -103,16 +123,49 @@ def measure(
         "measures": [asdict(m) for m in found],
         "stability": stability,
         "warnings": outcome_warnings(run)
-        or [*warnings_of(evidence), *copying_warnings(found), *stability_warnings(stability)],
+        or [*warnings_of(evidence, bool(of_samples)), *copying_warnings(found), *stability_warnings(stability)],
     }
+    if only is not None:
+        return {**result, "only": list(keys)}
     arrays = arrays_of(evidence)
     write_json(run.path / "measures.json", result)
     write_arrays(run.path / "figures.npz", arrays)
     return result
 
 
+def chosen_measures(names: Collection[str], among: Collection[str] = ALL) -> tuple[str, ...]:
+    """The keys of named measures, in their usual order.
+
+    Raises:
+        InputError: a name that none of them has, or no names.
+
+    >>> chosen_measures(["prdc", "kid"])
+    ('kernel_distance', 'precision', 'recall', 'density', 'coverage')
+    """
+    known = {key: (key,) for key in among} | {
+        short: keys for short, keys in SHORT_NAMES.items() if set(keys) <= set(among)
+    }
+    wanted = f"wanted some of {', '.join(sorted(known))}"
+    if not names:
+        raise InputError(f"no measure is named: {wanted}")
+    for name in (name for name in names if name not in known):
+        near = nearest_name(name, known)
+        guess = f"did you mean '{near}'? " if near else ""
+        raise InputError(f"there is no measure '{name}': {guess}{wanted}")
+    found = {key for name in names for key in known[name]}
+    return tuple(key for key in among if key in found)
+
+
+def chosen(keys: Collection[str], among: Collection[str]) -> tuple[str, ...]:
+    """Those of the keys that are among others, in the order of these."""
+    return tuple(key for key in among if key in keys)
+
+
 def measure_images(
-    fake: UInt8[Tensor, "n c h w"], reference: Reference, fresh: Sequence[UInt8[Tensor, "n c h w"]] = ()
+    fake: UInt8[Tensor, "n c h w"],
+    reference: Reference,
+    fresh: Sequence[UInt8[Tensor, "n c h w"]] = (),
+    only: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """The measures of images that any other program made: what `measures.json` holds, for them.
 
@@ -120,9 +173,10 @@ def measure_images(
         fake: as many images as `reference.n`, of the shape of its image set; they are taken as they are.
         reference: what they are held against.
         fresh: other such sets of the same model, if there are any, from which the noise of the distance is told.
+        only: names of measures of samples, as in `measure`.
 
     Raises:
-        InputError: another number of images, or another shape.
+        InputError: another number of images, another shape, or a measure that there is not.
 
     >>> import likelier
     >>> digits = likelier.load_images("digits")
@@ -132,29 +186,35 @@ def measure_images(
     """
     if len(fake) != reference.n:
         raise InputError(f"{len(fake)} images for a reference of {reference.n}: wanted as many")
+    keys = tuple(SAMPLE_MEASURES) if only is None else chosen_measures(only, SAMPLE_MEASURES)
     seen = reference.view(fake)
-    found = sample_measures(reference, fake, seen, [fake, *fresh] if fresh else [])
-    return {
+    found = sample_measures(reference, fake, seen, fresh if "frechet_distance" in keys else [], keys)
+    result = {
         "format": FORMAT,
         "conditions": reference.conditions,
         "measures": [asdict(m) for m in found],
         "warnings": [*spread_warnings(reference, seen), *class_warnings(reference, seen), *copying_warnings(found)],
     }
+    return result if only is None else {**result, "only": list(keys)}
 
 
 def sample_measures(
     reference: Reference,
     fake: UInt8[Tensor, "n c h w"] | None,
     seen: Features | None,
-    sets: Sequence[UInt8[Tensor, "n c h w"]],
+    fresh: Sequence[UInt8[Tensor, "n c h w"]],
+    keys: Collection[str],
 ) -> list[Measure]:
-    """The measures of samples, in the order of SAMPLE_MEASURES; `fake` is None where the samples are not finite."""
+    """Measures of samples, in the order of SAMPLE_MEASURES; `fake` is None where the samples are not finite."""
     values: Values | None = None
     elsewhere: dict[str, float] = {}
+    noise: float | None = None
     if fake is not None and seen is not None:
-        values = reference.against(seen) | reference.copying(seen.vectors)
-        elsewhere = reference.distances_elsewhere(fake)
-    noise = noise_of(reference.distances(sets))
+        values = reference.against(seen, keys) | reference.copying(seen.vectors, keys)
+        elsewhere = reference.distances_elsewhere(fake) if "frechet_distance" in keys else {}
+        others = (reference.extractor.features(images) for images in fresh)
+        noise = noise_of(reference.distances(chain([seen.vectors], others))) if fresh else None
+    floors = reference.floors_of(keys)
     return [
         Measure(
             key,
@@ -163,12 +223,13 @@ def sample_measures(
             None if values is None else values[key],
             unit,
             better,
-            {name: value for name, floor in reference.floors.items() if (value := floor.get(key)) is not None},
+            {name: value for name, floor in floors.items() if (value := floor.get(key)) is not None},
             why_no_value(reference, values, key),
             noise=noise if key == "frechet_distance" else None,
             elsewhere=elsewhere if key == "frechet_distance" and elsewhere else None,
         )
         for key, (short, label, unit, better) in SAMPLE_MEASURES.items()
+        if key in keys
     ]
 
 
@@ -195,13 +256,15 @@ def outcome_warnings(run: Run) -> list[str]:
     ]
 
 
-def warnings_of(evidence: Evidence) -> list[str]:
-    """What a reader of the figures must know first."""
+def warnings_of(evidence: Evidence, of_samples: bool) -> list[str]:
+    """What a reader of the figures must know first; of samples only where figures of them are asked for."""
     found = []
     if isinstance(evidence.family, Encodes):
         kl = mean_kl(evidence.family, evidence.images.test.images)
         collapsed = None if kl is None else posterior_collapse(kl)
         found += [collapsed] if collapsed else []
+    if not of_samples:
+        return found
     if evidence.features is None:
         return [*found, "the samples are not finite: training diverged"]
     seen = evidence.features
@@ -310,6 +373,8 @@ def read_measures(path: Path) -> dict[str, Any] | None:
     """What was measured of the run in `path`; None if nothing was, or if the file is not whole."""
     try:
         found: dict[str, Any] = read_json(path / "measures.json")
+        if "only" in found:  # somebody kept some measures under the name of all
+            return None
         conditions, measures = found["conditions"], found["measures"]
         whole = found["format"] == FORMAT and isinstance(conditions["n"], int) and isinstance(found["warnings"], list)
         return found if whole and all(is_measure(m) for m in measures) else None

@@ -3,11 +3,14 @@
 A floor is what real images score against other real images: about what a perfect model would at this N. It is a bias
 and no noise, so it is shown beside a figure and not subtracted. The noise is how far a distance moves when only the
 samples and the real images of the reference are drawn again.
+
+Everything is computed when it is first asked for, and what hangs on the real images alone is kept in the cache.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import torch
@@ -17,11 +20,23 @@ from torch import Tensor
 from likelier import metrics, rng
 from likelier.errors import InputError
 from likelier.features import LEAST, SEEDS, Extractor, at_hand, extractor
+from likelier.features.kept import kept
 from likelier.images import Images
+from likelier.metrics.manifold import balls
 
 MOST = 10_000
+K = 5
+"""Precision, recall, density and coverage look up to this neighbour."""
 REPEATS = 5
 """How often a distance is taken with other samples and other real images, to see how far that alone moves it."""
+
+OVERLAP = ("precision", "recall", "density", "coverage")
+OF_CLASSES = ("class_histogram_kl", "missing_classes")
+COPYING = ("copied_share", "authenticity", "data_copying_ct")
+ALONE = ("frechet_distance", "frechet_distance_infinity", "kernel_distance")
+TOGETHER = (*((key,) for key in ALONE), OVERLAP, OF_CLASSES, *((key,) for key in COPYING))
+"""Which measures of samples are computed in one go, by key; any of these groups without the others."""
+MEASURES = (*ALONE, *OVERLAP, *OF_CLASSES, *COPYING)
 
 Values = dict[str, float | None]
 T = TypeVar("T")
@@ -88,10 +103,22 @@ class Reference:
         found: T = self._known[what]
         return found
 
+    def real(self, what: str, images: UInt8[Tensor, "n c h w"], judge: Extractor | None = None) -> Features:
+        """As `view`, of real images that are called `what`: out of the cache if they are there."""
+        judge = self.extractor if judge is None else judge
+
+        def make() -> dict[str, Tensor]:
+            seen = self.view(images, judge)
+            found = {"vectors": seen.vectors, "classes": seen.classes}
+            return {name: tensor for name, tensor in found.items() if tensor is not None}
+
+        found = kept(what, make, self.images, judge)
+        return Features(found["vectors"], found.get("classes"))
+
     @cached_property
     def whole(self) -> Features:
         """The whole training split, among which copies are looked for."""
-        return self.view(self.images.train.images)
+        return self.real("train", self.images.train.images)
 
     @property
     def whole_train(self) -> Float[Tensor, "n d"]:
@@ -108,37 +135,80 @@ class Reference:
         return self.part(self.index)
 
     @cached_property
+    def train_balls(self) -> Float[Tensor, " n"]:
+        """How far the fifth neighbour of each of the N training images is, squared."""
+
+        def make() -> dict[str, Tensor]:
+            return {"squares": balls(self.train.vectors, K)}
+
+        return kept(f"balls-{K}-{self.n}", make, self.images, self.extractor)["squares"]
+
+    @cached_property
     def train_nearest(self) -> Float[Tensor, " n"]:
         """The distance of each training image to its nearest other one."""
-        return metrics.nearest_other_distances(self.whole_train)
+
+        def make() -> dict[str, Tensor]:
+            return {"distances": metrics.nearest_other_distances(self.whole_train)}
+
+        return kept("nearest", make, self.images, self.extractor)["distances"]
 
     @cached_property
+    def held_out_seen(self) -> Features:
+        """N test images, which no training saw."""
+        return self.real(f"held-out-{self.n}", self.held_out)
+
+    @property
     def held_out_halves(self) -> tuple[Float[Tensor, "n d"], Float[Tensor, "m d"]]:
         """Features of the held-out images: the half that copies are told by, and the half that shows what is normal."""
-        vectors = self.view(self.held_out).vectors
+        vectors = self.held_out_seen.vectors
         return vectors[: len(vectors) // 2], vectors[len(vectors) // 2 :]
 
-    @cached_property
+    @property
     def floors(self) -> dict[str, Values]:
         """What real images score in every measure, by kind."""
-        held_out = self.view(self.held_out)
-        return {
-            "train–train": self.against(self.part(self.disjoint[1])),
-            "train–test": self.against(held_out) | self.copying(self.held_out_halves[1]),
-        }
+        return self.floors_of(MEASURES)
 
-    def against(self, fake: Features) -> Values:
-        """Every measure that compares `fake` with as many training images, by key."""
+    def floors_of(self, keys: Collection[str]) -> dict[str, Values]:
+        """What real images score in these measures, by kind; in those of copying, training images score nothing."""
+        found: dict[str, Values] = {"train–train": {}, "train–test": {}}
+        for group in (group for group in TOGETHER if not set(keys).isdisjoint(group)):
+            for name, value in self.once(f"floor of {group[0]}", partial(self.floor, group)).items():
+                kind, _, key = name.partition("/")
+                found[kind][key] = None if bool(value.isnan()) else float(value)
+        return found
+
+    def floor(self, group: Collection[str]) -> Mapping[str, Float[Tensor, ""]]:
+        """What real images score in measures that are taken together, by kind and key; NaN where there is no value."""
+
+        def make() -> dict[str, Tensor]:
+            floors = {
+                "train–train": self.against(self.part(self.disjoint[1]), group),
+                "train–test": self.against(self.held_out_seen, group) | self.copying(self.held_out_halves[1], group),
+            }
+            return {
+                f"{kind}/{key}": torch.tensor(math.nan if value is None else value, dtype=torch.float64)
+                for kind, values in floors.items()
+                for key, value in values.items()
+            }
+
+        return kept(f"floor-{next(iter(group))}-{self.n}", make, self.images, self.extractor)
+
+    def against(self, fake: Features, keys: Collection[str] = MEASURES) -> Values:
+        """The measures that compare `fake` with as many training images, by key; of all, those that are asked for."""
         x, y = self.train.vectors, fake.vectors
-        overlap = metrics.precision_recall_density_coverage(x, y)
-        generator = rng.generator(0, "subsets for FD infinity")
-        return {
-            "frechet_distance": metrics.frechet_distance(x, y),
-            "frechet_distance_infinity": unless_too_few(lambda: metrics.frechet_distance_infinity(x, y, generator)),
-            "kernel_distance": metrics.kernel_distance(x, y),
-            **overlap._asdict(),
-            **self.classes_of(fake),
-        }
+        found: Values = {}
+        if "frechet_distance" in keys:
+            found["frechet_distance"] = metrics.frechet_distance(x, y)
+        if "frechet_distance_infinity" in keys:
+            chance = rng.generator(0, "subsets for FD infinity")
+            found["frechet_distance_infinity"] = unless_too_few(lambda: metrics.frechet_distance_infinity(x, y, chance))
+        if "kernel_distance" in keys:
+            found["kernel_distance"] = metrics.kernel_distance(x, y)
+        if not set(keys).isdisjoint(OVERLAP):
+            found |= metrics.precision_recall_density_coverage(x, y, K, self.train_balls)._asdict()
+        if not set(keys).isdisjoint(OF_CLASSES):
+            found |= self.classes_of(fake)
+        return found
 
     def classes_of(self, fake: Features) -> Values:
         """How the classes of the samples are spread, by key; None where it is undefined."""
@@ -153,21 +223,20 @@ class Reference:
             "missing_classes": float((counts[known] == 0).sum()),
         }
 
-    def copying(self, fake: Float[Tensor, "n d"]) -> Values:
+    def copying(self, fake: Float[Tensor, "n d"], keys: Collection[str] = COPYING) -> Values:
         """How near samples lie to the training images, by key: the first of these decides, the others are shown."""
-        yardstick = self.held_out_halves[0]
-        return {
-            "copied_share": unless_too_few(lambda: metrics.copied_share(self.whole_train, yardstick, fake)),
-            "authenticity": metrics.authenticity(self.whole_train, fake, self.train_nearest),
-            "data_copying_ct": unless_too_few(lambda: metrics.data_copying_ct(self.whole_train, yardstick, fake)),
+        train, yardstick = self.whole_train, self.held_out_halves[0]
+        makers: dict[str, Callable[[], float | None]] = {
+            "copied_share": lambda: unless_too_few(lambda: metrics.copied_share(train, yardstick, fake)),
+            "authenticity": lambda: metrics.authenticity(train, fake, self.train_nearest),
+            "data_copying_ct": lambda: unless_too_few(lambda: metrics.data_copying_ct(train, yardstick, fake)),
         }
+        return {key: make() for key, make in makers.items() if key in keys}
 
-    def distances(self, sets: Sequence[UInt8[Tensor, "n c h w"]]) -> list[float]:
+    def distances(self, sets: Iterable[Float[Tensor, "n d"]]) -> list[float]:
         """The distance of each set of samples to real images of its own: disjoint as long as there are enough."""
         return [
-            metrics.frechet_distance(
-                self.part(self.disjoint[i % len(self.disjoint)]).vectors, self.extractor.features(fake)
-            )
+            metrics.frechet_distance(self.part(self.disjoint[i % len(self.disjoint)]).vectors, fake)
             for i, fake in enumerate(sets)
         ]
 
@@ -175,7 +244,7 @@ class Reference:
     def elsewhere(self) -> dict[str, Float[Tensor, "n d"]]:
         """The reference in the features of the other extractors, by their names."""
         real = self.images.train.images[self.index]
-        return {other.name: other.features(real) for other in self.others}
+        return {other.name: self.real(f"reference-{self.n}", real, other).vectors for other in self.others}
 
     def distances_elsewhere(self, fake: UInt8[Tensor, "n c h w"]) -> dict[str, float]:
         """The distance in the features of the other extractors, by their names."""
@@ -201,7 +270,7 @@ class Reference:
             "n": self.n,
             "reference": "train",
             "quantisation": "u8",
-            "neighbours": 5,
+            "neighbours": K,
         }
 
 

@@ -94,9 +94,16 @@ class ONNX(Extractor):
         if [kind for _, kind in inputs] != ["tensor(float)"]:
             raise InputError(f"{path} has the inputs {inputs}: wanted one, of 32-bit floats")
         self.output = output_of(path, self.session, self.prepare.output)
-        pinned = hashlib.sha256(content + read(declared)).hexdigest()[:6]
-        self.name = f"{self.prepare.name}-onnx-{pinned}"
+        self.pinned = hashlib.sha256(content + read(declared)).hexdigest()
+        self.name = f"{self.prepare.name}-onnx-{self.pinned[:6]}"
         self.dimension = 0  # known when it has seen an image
+
+    @property
+    def digest(self) -> str:
+        """Of both files, and the version of what runs them."""
+        import onnxruntime
+
+        return f"{self.pinned} {onnxruntime.__version__}"
 
     def features_and_classes(
         self, images: UInt8[Tensor, "n c h w"]

@@ -101,7 +101,7 @@ def read(file: Path, images: Images, wanted: Any) -> Trained | None:
     try:
         content = file.read_bytes()
         state = safetensors.torch.load(content)
-        facts = header(content)
+        facts: Facts = header(content)
         if not wanted.items() <= facts.items() or facts["sha256"] != sha256(state):
             return None
         network = initialised(images, facts["seed"])
@@ -111,11 +111,10 @@ def read(file: Path, images: Images, wanted: Any) -> Trained | None:
         return None  # a cache is no promise: whatever is wrong with the file, it is made again
 
 
-def header(content: bytes) -> Facts:
+def header(content: bytes) -> Any:
     """The facts beside the tensors: safetensors puts them into a JSON header, after its length in eight bytes."""
     end = 8 + int.from_bytes(content[:8], "little")
-    facts: Facts = json.loads(json.loads(content[8:end])["__metadata__"]["likelier"])
-    return facts
+    return json.loads(json.loads(content[8:end])["__metadata__"]["likelier"])
 
 
 def save(found: Trained, images: Images, seed: int, folder: Path | None = None) -> None:

@@ -6,11 +6,17 @@ Martin Heusel, Hubert Ramsauer, Thomas Unterthiner, Bernhard Nessler, Sepp Hochr
 Time-Scale Update Rule Converge to a Local Nash Equilibrium, 2017, arXiv 1706.08500, Eq. (6).
 """
 
+from contextlib import nullcontext
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from likelier.metrics.inputs import pair
+from likelier.threads import one_thread
+
+SMALL = 256
+"""Dimensions up to which threads would cost more than they save: a distance at d = 64 takes 20 ms on one."""
 
 
 def frechet_distance(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
@@ -41,6 +47,12 @@ def frechet_distance(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
     18.0
     """
     x, y = pair(x, y)
+    with one_thread() if x.shape[1] <= SMALL else nullcontext():
+        return of_moments(x, y)
+
+
+def of_moments(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
+    """The distance itself."""
     gap = x.mean(dim=0) - y.mean(dim=0)
     sigma1, sigma2 = covariance(x), covariance(y)
     distance = gap.square().sum() + sigma1.trace() + sigma2.trace() - 2 * trace_of_root(sigma1, sigma2)  # Eq. (6)

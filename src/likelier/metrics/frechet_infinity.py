@@ -5,12 +5,13 @@ arXiv 1911.07023.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from likelier.errors import InputError
 from likelier.metrics.frechet import frechet_distance
 from likelier.metrics.inputs import in_order, pair
+from likelier.threads import by_piece
 
 SHARES = torch.linspace(0.5, 1, 15, dtype=torch.float64)
 """Of both sets, at which the distance is taken. Below a half, and as many dimensions as images, 1/n bends."""
@@ -58,16 +59,15 @@ def frechet_distance_infinity(
             "each to extrapolate from, as the bias is not of the order 1/n below"
         )
     real, fake = in_order(real), in_order(fake)
-    distances = [
-        frechet_distance(subset(real, share, generator), subset(fake, share, generator)) for share in SHARES.tolist()
-    ]
+    subsets = [(subset(real, share, generator), subset(fake, share, generator)) for share in SHARES.tolist()]
+    distances = by_piece(lambda pair: frechet_distance(real[pair[0]], fake[pair[1]]), subsets)
     inverse, y = 1 / SHARES, torch.tensor(distances, dtype=torch.float64)
     centred = inverse - inverse.mean()
     slope = (centred * y).sum() / centred.square().sum()
     return float(y.mean() - slope * inverse.mean())
 
 
-def subset(x: Float[Tensor, "n d"], share: float, generator: torch.Generator) -> Float[Tensor, "m d"]:
-    """That share of the rows, drawn without repetition."""
+def subset(x: Float[Tensor, "n d"], share: float, generator: torch.Generator) -> Int64[Tensor, " m"]:
+    """Which rows are that share of all, drawn without repetition."""
     order = torch.randperm(len(x), generator=generator, device=generator.device)
-    return x[order[: round(share * len(x))].to(x.device)]
+    return order[: round(share * len(x))].to(x.device)

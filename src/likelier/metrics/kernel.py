@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from likelier.metrics.inputs import chunk_rows, pair
+from likelier.threads import by_piece
 
 
 def kernel_distance(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
@@ -46,10 +47,13 @@ def mean_within(x: Float[Tensor, "n d"]) -> float:
     n, d = x.shape
     itself = float((x.square().sum(dim=1) / d + 1).pow(3).sum())
     # k is symmetric: of two chunks, only the pairs of the first with the second are computed, and counted twice.
-    size, total = chunk_rows(n), 0.0
-    for start in range(0, n, size):
+    size = chunk_rows(n)
+
+    def of_chunk(start: int) -> float:
         part, later = x[start : start + size], x[start + size :]
-        total += kernel_sum(part, part) + 2 * kernel_sum(part, later)
+        return kernel_sum(part, part) + 2 * kernel_sum(part, later)
+
+    total = sum(by_piece(of_chunk, range(0, n, size)))
     return (total - itself) / (n * (n - 1))
 
 
@@ -57,4 +61,4 @@ def kernel_sum(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
     """Σ_{ij} k(xᵢ, yⱼ), some rows of the kernel's matrix at a time."""
     d = x.shape[1]
     chunks = torch.split(x, chunk_rows(max(1, len(y))))
-    return float(torch.stack([(part @ y.mT).div_(d).add_(1).pow_(3).sum() for part in chunks]).sum())
+    return float(torch.stack(by_piece(lambda part: (part @ y.mT).div_(d).add_(1).pow_(3).sum(), chunks)).sum())

@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from likelier.errors import InputError
-from likelier.metrics.inputs import chunk_rows, pair
+from likelier.metrics.inputs import chunk_rows, pair, rows
+from likelier.threads import by_piece
 
 
 class Manifold(NamedTuple):
@@ -28,7 +29,12 @@ class Manifold(NamedTuple):
     """The share of real images with a fake inside their ball, 0 to 1."""
 
 
-def precision_recall_density_coverage(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"], k: int = 5) -> Manifold:
+def precision_recall_density_coverage(
+    real: Float[Tensor, "n d"],
+    fake: Float[Tensor, "m d"],
+    k: int = 5,
+    real_balls: Float[Tensor, " n"] | None = None,
+) -> Manifold:
     """How many fakes look real, and how many real images have a fake that looks like them.
 
         precision = 1/m Σⱼ 1[∃i: yⱼ ∈ B(xᵢ)]      density  = 1/km Σⱼ Σᵢ 1[yⱼ ∈ B(xᵢ)]
@@ -42,12 +48,14 @@ def precision_recall_density_coverage(real: Float[Tensor, "n d"], fake: Float[Te
         real: features [n, d] of real images, n > k.
         fake: features [m, d] of samples from the same extractor, m > k.
         k: which neighbour the balls reach to; one for all four figures.
+        real_balls: balls(real, k) [n], where they are known already.
 
     Returns:
         The four figures. They depend on n and m: compare at equal sizes only.
 
     Raises:
-        InputError: k < 1, k rows or fewer, NaN or infinite features, different d, or real features that do not vary.
+        InputError: k < 1, k rows or fewer, NaN or infinite features, different d, real features that do not vary,
+            or balls of another number of images.
 
     Source:
         Kynkäänniemi et al.: Improved Precision and Recall Metric for Assessing Generative Models, 2019,
@@ -62,10 +70,20 @@ def precision_recall_density_coverage(real: Float[Tensor, "n d"], fake: Float[Te
     if k < 1:
         raise InputError(f"k is {k}: wanted the number of a neighbour, 1 or more")
     real, fake = pair(real, fake, least=k + 1)
+    if real_balls is None:
+        real_balls = balls(real, k)
+    elif real_balls.shape != real.shape[:1]:
+        raise InputError(f"{len(real_balls)} balls of {len(real)} real images: wanted one for each")
     # Near the origin rounding is least.
     centre = real.mean(dim=0)
     real, fake = real - centre, fake - centre
-    return overlap(real, fake, ball_sizes(real, k), ball_sizes(fake, k), k)
+    return overlap(real, fake, real_balls, ball_sizes(fake, k), k)
+
+
+def balls(real: Float[Tensor, "n d"], k: int = 5) -> Float[Tensor, " n"]:
+    """The squared radii of the balls around real images, which hang on no fakes."""
+    real = rows("features of real images", real, least=k + 1)
+    return ball_sizes(real - real.mean(dim=0), k)
 
 
 def overlap(
@@ -76,18 +94,18 @@ def overlap(
     k: int,
 ) -> Manifold:
     """The four figures, from the squared radii of the balls; some real images at a time."""
-    in_a_real_ball = torch.zeros(len(fake), dtype=torch.bool, device=fake.device)
-    recalled = covered = pairs = 0
     size = chunk_rows(len(fake))
-    for x, radius in zip(torch.split(real, size), torch.split(real_balls, size), strict=True):
-        distances = squared_distances(x, fake)
-        inside = distances < radius[:, None]
-        in_a_real_ball |= inside.any(dim=0)
-        pairs += int(inside.sum())
-        covered += int(inside.any(dim=1).sum())
-        recalled += int((distances < fake_balls).any(dim=1).sum())
+
+    def of_chunk(start: int) -> tuple[Tensor, int, int, int]:
+        distances = squared_distances(real[start : start + size], fake)
+        inside = distances < real_balls[start : start + size, None]
+        recalled = (distances < fake_balls).any(dim=1)
+        return inside.any(dim=0), int(recalled.sum()), int(inside.sum()), int(inside.any(dim=1).sum())
+
+    in_a_real_ball, recalled, pairs, covered = zip(*by_piece(of_chunk, range(0, len(real), size)), strict=True)
     n, m = len(real), len(fake)
-    return Manifold(int(in_a_real_ball.sum()) / m, recalled / n, pairs / (k * m), covered / n)
+    precision = int(torch.stack(in_a_real_ball).any(dim=0).sum()) / m
+    return Manifold(precision, sum(recalled) / n, sum(pairs) / (k * m), sum(covered) / n)
 
 
 def ball_sizes(x: Float[Tensor, "n d"], k: int) -> Float[Tensor, " n"]:
@@ -97,11 +115,12 @@ def ball_sizes(x: Float[Tensor, "n d"], k: int) -> Float[Tensor, " n"]:
     point that is repeated k times would have a ball of radius 1e-8 and not of 0.
     """
     # The nearest of k + 1 is the row itself, at 0.
-    parts = [
-        squared_distances(part, x).topk(k + 1, largest=False).values[:, -1]
-        for part in torch.split(x, chunk_rows(len(x)))
-    ]
-    radius = torch.cat(parts)
+    radius = torch.cat(
+        by_piece(
+            lambda part: squared_distances(part, x).topk(k + 1, largest=False).values[:, -1],
+            torch.split(x, chunk_rows(len(x))),
+        )
+    )
     return radius - 4 * x.shape[1] * torch.finfo(x.dtype).eps * (x.square().sum(dim=1) + radius)
 
 

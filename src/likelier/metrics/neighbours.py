@@ -12,9 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from likelier.metrics.inputs import chunk_rows, rows, same_dimension
+from likelier.threads import by_piece
 
 BLOCK = 32
 """Rows of which the search keeps only the nearest; all of them are measured where one could be the nearest."""
+ROWS, TILE = 256, 128
+"""Rows of x, and blocks of y, that are multiplied at a time: their product stays in a processor's cache."""
 
 
 class Neighbours(NamedTuple):
@@ -79,7 +82,9 @@ def nearest(x: Float[Tensor, "n d"], among: Float[Tensor, "m d"]) -> Neighbours:
 
 def search(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], others: bool = False) -> Neighbours:
     """The nearest row of y for each row of x; with `others`, where x is y, another than the row itself."""
-    blocks = -(-len(y) // BLOCK)  # row j of y is in block j modulo `blocks`
+    least = -(-len(y) // BLOCK)
+    tiles = -(-least // TILE)
+    blocks = tiles * -(-least // tiles)  # row j of y is in block j modulo `blocks`
     a, b = for_search(x, y)
     norms = F.pad(b.square().sum(dim=1), (0, BLOCK * blocks - len(b)))
     largest = norms.view(BLOCK, blocks).amax(dim=0)
@@ -87,23 +92,35 @@ def search(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], others: bool = Fals
     # A column more puts ‖y‖² into the product, and a row of padding at infinity.
     a_1 = F.pad(a, (0, 1), value=1)
     b_1 = torch.cat([F.pad(-2 * b, (0, 0, 0, len(norms) - len(b))), norms[:, None]], dim=1)
+    b_1 = b_1.view(BLOCK, tiles, blocks // tiles, -1).transpose(0, 1).flatten(1, 2)
     single = torch.finfo(torch.float32)
-    distances, indices = [], []
-    size = 4 * chunk_rows(len(y))
-    for start in range(0, len(x), size):
-        part = a[start : start + size]
-        offsets = a_1[start : start + size] @ b_1.mT  # ‖y‖² − 2 x·y, which lacks ‖x‖² of a squared distance
-        if others:
-            offsets.diagonal(start).fill_(torch.inf)
-        low = offsets.view(len(part), BLOCK, blocks).amin(dim=1)
+
+    def of_part(start: int) -> Neighbours:
+        part, itself = a[start : start + ROWS], torch.arange(start, min(start + ROWS, len(a)), device=x.device)
+        low = least_in_blocks(a_1[start : start + ROWS], b_1, itself if others else None)
         # A sum of d products is off by no more than d roundings of its terms, and 2|x·y| ≤ ‖x‖² + ‖y‖².
         slack = (x.shape[1] + 8) * (single.eps * (part.square().sum(dim=1)[:, None] + largest) + single.tiny)
         possible = low - slack <= (low + slack).amin(dim=1, keepdim=True)
-        itself = torch.arange(start, start + len(part), device=x.device) if others else None
-        found = measured(x[start : start + size], y, possible, itself)
-        distances.append(found.distances)
-        indices.append(found.indices)
-    return Neighbours(torch.cat(distances), torch.cat(indices))
+        return measured(x[start : start + ROWS], y, possible, itself if others else None)
+
+    found = by_piece(of_part, range(0, len(x), ROWS))
+    return Neighbours(torch.cat([part.distances for part in found]), torch.cat([part.indices for part in found]))
+
+
+def least_in_blocks(
+    a_1: Float[Tensor, "p d1"], b_1: Float[Tensor, "tiles rows d1"], itself: Int64[Tensor, " p"] | None
+) -> Float[Tensor, "p k"]:
+    """The least ‖y‖² − 2 x·y of each block, which lacks ‖x‖² of a squared distance; some blocks at a time."""
+    width = b_1.shape[1] // BLOCK
+    blocks = len(b_1) * width
+    low = []
+    for i, tile in enumerate(b_1):
+        offsets = (a_1 @ tile.mT).view(len(a_1), BLOCK, width)
+        if itself is not None:
+            here = (itself % blocks // width == i).nonzero()[:, 0]
+            offsets[here, itself[here] // blocks, itself[here] % blocks - i * width] = torch.inf
+        low.append(offsets.amin(dim=1))
+    return torch.cat(low, dim=1)
 
 
 def for_search(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "m d"]]:

@@ -274,6 +274,8 @@ def _measures(path: Path, notes: list[str]) -> _Measured | None:
         return None
     if content.get("format") != 2:
         raise InputError(f"its format is {content.get('format')!r}, wanted 2; `likelier measure` takes them again")
+    if "only" in content:
+        raise InputError("it holds some of the measures only; `likelier measure`, without --only, takes all")
     measures = [_measure(item) for item in content["measures"]]
     return _Measured(
         conditions=dict(content.get("conditions") or {}),
