@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from likelier.data import load
-from likelier.family import Family, Move, Player, Step, build, find, names
+from likelier.family import Family, Move, Player, Step, build, configure, find, names
 from likelier.images import Images
 from likelier.loop import Game, play
 from likelier.nn import Network
 from likelier.run import Run
-from likelier.tape import Recorder, Tape, TapedTurn
+from likelier.tape import Recorder, Tape, TapedTurn, captured
 
 TURNS = 8
 
@@ -195,3 +195,31 @@ def test_a_tape_is_the_function_on_new_values(function: Callable[[Tensor, Tensor
         tape.play()
         assert torch.equal(out, function(new, twin))
         assert torch.equal(state, twin)
+
+
+def test_what_cannot_be_captured_is_played_call_by_call_and_says_so():
+    x = torch.ones(2)
+    with Recorder() as recorder:
+        y = 2 * x
+    if not torch.cuda.is_available():
+        with pytest.warns(UserWarning, match="played call by call, not as one CUDA graph"):
+            play = captured(Tape(recorder.calls))
+        x.fill_(5)
+        play()
+        assert y.tolist() == [10, 10]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("name", names())
+def test_a_captured_turn_is_the_turn_as_written_within_rounding(name: str, digits: Images):
+    device = torch.device("cuda")
+    games = []
+    for taped in (True, False):
+        family = build(find(name), configure(find(name), {}), digits, seed=0)
+        family.replays = taped
+        games.append(Game(family, digits, 0, TURNS * family.config.batch, device))
+    for _ in range(10):
+        scalars = [game.turn() for game in games]
+        for key, value in scalars[0].items():
+            assert torch.allclose(value, scalars[1][key], rtol=1e-3, atol=1e-4), key
+    assert games[0].moves.replay is not games[0].moves.tape.play

@@ -31,6 +31,8 @@ OnProgress = Callable[[int, int, Mapping[str, float]], None]
 
 LOOKS = 16
 """How often a training is looked at: once before it begins, then at log-spaced points, the last at its end."""
+WINDOWS = 400
+"""Lines on the log of a training, or fewer; a long one has one every hundred turns."""
 LATE = (0.6, 0.7, 0.8, 0.9)
 """Shares of the budget that are among them: whether a model stays good shows where it is good already."""
 
@@ -113,8 +115,8 @@ class Game:
         return scalars
 
     def taped(self) -> Callable[[], dict[str, Tensor]]:
-        """`carry_out`, on a CPU from a tape once there is one."""
-        if self.step.noise.device.type == "cpu" and self.family.replays:
+        """`carry_out`, from a tape once there is one."""
+        if self.step.noise.device.type in ("cpu", "cuda") and self.family.replays:
             return TapedTurn(self.carry_out, self.step)
         return partial(self.carry_out, self.step)
 
@@ -292,7 +294,7 @@ def play(
     part of the state, and nothing that depends on the clock reaches metrics.jsonl.
     """
     batch = game.step.batch
-    window_length = max(1, min(100, game.budget // (400 * batch)))
+    window_length = min(100, -(-game.budget // (WINDOWS * batch)))
     points = looks(game.budget, batch, look_count)
     clock = Clock(run.seconds())
     if game.seen == 0:

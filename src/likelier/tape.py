@@ -5,8 +5,11 @@ memory is taken and given back. But every turn of a game is the same list of ope
 `Recorder` is a dispatch mode that writes down each operator below autograd, those of the backward pass and of the
 optimiser included; `Tape.play` calls them again, in that order, on the tensors they had, each result written into the
 memory that it had the first time. What goes in (batches, noise) is put into fixed tensors beforehand, and what comes
-out is bit for bit what the turn itself would have given: the same kernels on the same values. It is to a CPU what CUDA
-graphs are to a GPU.
+out is bit for bit what the turn itself would have given: the same kernels on the same values.
+
+On a GPU, where kernels are done faster than the host can call them, the tape is played once into a CUDA graph, which
+is then launched as a whole. Batches, noise, step sizes and the spent share of the budget are put in place before each
+launch and are no part of it.
 """
 
 import warnings
@@ -255,6 +258,19 @@ class FixedStep:
         return drawn
 
 
+def captured(tape: Tape) -> Callable[[], None]:
+    """The tape as one CUDA graph; call by call, with a warning, if something in it cannot be captured."""
+    try:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):  # writes down, and does not carry out
+            tape.play()
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        warnings.warn(f"turns are played call by call, not as one CUDA graph: {reason}", stacklevel=2)
+        return tape.play
+    return graph.replay
+
+
 class TapedTurn:
     """A game's turn that is carried out as written for the first few times, and from its tape after that.
 
@@ -265,6 +281,7 @@ class TapedTurn:
 
     def __init__(self, turn: Callable[[Step], dict[str, Tensor]], source: Source) -> None:
         self.turn, self.source = turn, source
+        self.replay: Callable[[], None] | None = None
         self.why_not: str | None = None
         self.earlier: tuple[Recorder, FixedStep] | None = None
         self.carried_out = 0
@@ -274,18 +291,18 @@ class TapedTurn:
 
     def __call__(self) -> dict[str, Tensor]:
         """One turn, and its scalars."""
-        if self.tape is not None:
-            return self.play(self.tape)
+        if self.replay is not None:
+            return self.play(self.replay)
         self.carried_out += 1
         if self.carried_out == 1 or self.why_not is not None:
             return self.turn(self.source)
         return self.record()
 
-    def play(self, tape: Tape) -> dict[str, Tensor]:
+    def play(self, replay: Callable[[], None]) -> dict[str, Tensor]:
         """The tape, on fresh batches and noise."""
         for refill in self.refills:
             refill()
-        tape.play()
+        replay()
         return {name: value.clone() for name, value in self.scalars.items()}
 
     def record(self) -> dict[str, Tensor]:
@@ -298,6 +315,7 @@ class TapedTurn:
             self.why_not = difference(self.earlier, (recorder, step))
             if self.why_not is None:
                 self.tape, self.refills, self.scalars = Tape(recorder.calls), step.refills, scalars
+                self.replay = captured(self.tape) if self.source.progress.is_cuda else self.tape.play
         self.earlier = (recorder, step) if self.earlier is None and self.why_not is None else None
         if self.why_not is not None:
             warnings.warn(f"turns are carried out as written each time, more slowly: {self.why_not}", stacklevel=2)

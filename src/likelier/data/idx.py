@@ -155,8 +155,9 @@ def parse(path: Path, file: io.BufferedIOBase, dimensions: int) -> tuple[Tensor,
             f"{path} holds {found} bytes: wanted the {size:,} of {'×'.join(map(str, shape))} that it claims; "
             "fetch it again"
         )
-    digest = hashlib.sha256(header + content).hexdigest()
-    return torch.frombuffer(content, dtype=torch.uint8).reshape(shape), digest
+    sha = hashlib.sha256(header)
+    sha.update(content)
+    return torch.frombuffer(content, dtype=torch.uint8).reshape(shape), sha.hexdigest()
 
 
 def read_at_most(file: io.BufferedIOBase, limit: int, piece: int = 1 << 20) -> bytearray:
