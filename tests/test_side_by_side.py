@@ -16,7 +16,7 @@ import likelier
 from likelier.comparison import Silence, compare, resume_comparison
 from likelier.errors import InputError
 from likelier.run import Run
-from likelier.side_by_side import train_side_by_side
+from likelier.side_by_side import train_on_streams, train_side_by_side
 
 WHOLE, LONG = 2_560, 50_000_000
 """Images: a run that ends in a second, and one that does not end while a test waits."""
@@ -49,6 +49,21 @@ def test_runs_are_those_that_are_trained_alone(tmp_path: Path, one_thread: None)
             key.startswith(("loss.", "grad_norm.")) or isinstance(own[-1]["record"][key], float)
             for key in own[-1]["record"]
         )
+
+
+def test_runs_whose_turns_alternate_are_those_that_are_trained_alone(tmp_path: Path):
+    digits = likelier.load_images("digits")
+    names = [("vae", 0), ("dcgan", 1), ("vae_gan", 0), ("vae", 1)]
+    jobs = [job(tmp_path / f"{family}{seed}", family, seed=seed) for family, seed in names]
+    (begun,) = [likelier.train("vae", digits, images=WHOLE, seed=1, out=jobs[3]["out"])]
+    (begun.path / "done").unlink()
+    order: list[str] = []
+    train_on_streams(jobs, digits, 3, lambda job, news: order.append(Path(job["out"]).name))
+    for each in jobs:
+        alone = likelier.train(each["family"], digits, images=WHOLE, seed=each["seed"], out=each["out"] + "-alone")
+        assert Run.open(each["out"]).state().digest_without_clock() == alone.state().digest_without_clock()
+        assert (Path(each["out"]) / "metrics.jsonl").read_bytes() == (alone.path / "metrics.jsonl").read_bytes()
+    assert order[:3] == ["vae0", "dcgan1", "vae_gan0"]  # and not one run whole, then the next
 
 
 def test_a_comparison_trains_at_the_same_time_and_tells_of_all(tmp_path: Path):

@@ -25,7 +25,7 @@ from likelier.reference import Reference, most_samples
 from likelier.rehearsal import rehearse
 from likelier.report import verdicts_on, write_report
 from likelier.run import Run, make_folder
-from likelier.side_by_side import train_side_by_side
+from likelier.side_by_side import train_on_streams, train_side_by_side
 from likelier.verdict import FEW, PRIMARY, Verdict, announcement
 
 FORMAT: Literal[2] = 2
@@ -52,6 +52,8 @@ class Plan(TypedDict):
 
 
 FAMILIES = ("vae", "gan", "dcgan", "vae_gan")
+ON_A_GPU = 10
+"""Runs at the same time: as many as seeds are commonly asked for. Not chosen by measurement, as no GPU was at hand."""
 WORTH_A_PROCESS = 100_000
 """Images a run, below which a process of its own takes longer to start than it saves."""
 
@@ -285,15 +287,18 @@ def workers_for(plan: Plan, images: Images, runs: int, jobs: int | None) -> int:
     """How many of so many runs are trained at the same time.
 
     Unless it was said, a CPU trains as many as torch has threads, if the processes can find the images by themselves
-    and each run is long enough to be worth the start of one.
+    and each run is long enough to be worth the start of one; a GPU trains `ON_A_GPU`, on streams of this process.
     """
     if jobs is not None and jobs < 1:
         raise InputError(f"jobs = {jobs}: wanted at least 1")
+    device = resolve_device(plan["device"]).type
+    if device == "cuda":
+        return min(ON_A_GPU if jobs is None else jobs, runs)
     if jobs is not None and jobs > 1 and images.source is None:
         raise InputError(f"jobs = {jobs} with images made in Python, which other processes do not have: wanted jobs=1")
     if jobs is None:
         long = plan["images"] is None or plan["images"] >= WORTH_A_PROCESS
-        pays = long and images.source is not None and resolve_device(plan["device"]).type == "cpu"
+        pays = long and images.source is not None and device == "cpu"
         jobs = torch.get_num_threads() if pays else 1
     return min(jobs, runs)
 
@@ -312,7 +317,10 @@ def train_at_once(
         return
     audience.training(f"{len(waiting)} runs, {workers} at a time", 1, 1)
     together = Together(len(waiting), audience)
-    train_side_by_side(waiting, workers, max(1, torch.get_num_threads() // workers), together.on_news)
+    if resolve_device(plan["device"]).type == "cuda":
+        train_on_streams(waiting, images, workers, together.on_news)
+    else:
+        train_side_by_side(waiting, workers, max(1, torch.get_num_threads() // workers), together.on_news)
     for job in waiting:
         tell_how_it_ended(Run.open(job["out"]), audience)
 

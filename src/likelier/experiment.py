@@ -4,7 +4,7 @@ import operator
 import platform
 import subprocess
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +17,7 @@ from likelier.errors import InputError
 from likelier.family import Family, build, configure, find, names, settings_of
 from likelier.features import Extractor, at_hand, check_usable, extractor
 from likelier.images import Images, Shape
-from likelier.loop import LOOKS, Game, OnProgress, images_per_second, load_weights, play, resolve_device
+from likelier.loop import LOOKS, Game, OnProgress, images_per_second, load_weights, resolve_device, turns_of
 from likelier.rehearsal import rehearse
 from likelier.run import Run
 from likelier.watch import Watch
@@ -111,6 +111,49 @@ def train(
     >>> vae.sample(16, torch.Generator().manual_seed(0)).shape
     torch.Size([16, 1, 8, 8])
     """
+    begun = begin(
+        family,
+        data,
+        data_root=data_root,
+        epochs=epochs,
+        images=images,
+        minutes=minutes,
+        seed=seed,
+        out=out,
+        device=device,
+        settings=settings,
+        checkpoint_seconds=checkpoint_seconds,
+        looks=looks,
+    )
+    go_on(begun.run, begun.images, begun.device, on_progress, family)
+    return begun.run
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run directory in which nothing has happened yet, and what it is to be trained with."""
+
+    run: Run
+    images: Images
+    device: torch.device
+
+
+def begin(
+    family: str,
+    data: str | Path | Images,
+    *,
+    data_root: str | Path | None = None,
+    epochs: float | None = None,
+    images: int | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    device: str = "auto",
+    settings: Mapping[str, Any] | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    looks: int = LOOKS,
+) -> Begun:
+    """What `train` does before it trains: everything is checked, rehearsed, and written down."""
     cls = find(family)
     config = configure(cls, settings or {})
     budget = Budget(epochs, whole("images", images), minutes)
@@ -143,8 +186,7 @@ def train(
         "settings": settings_of(config),
     }
     run = Run.create(path, resolved, environment(chosen, image_set))
-    go_on(run, image_set, chosen, on_progress, family)
-    return run
+    return Begun(run, image_set, chosen)
 
 
 def resume(
@@ -191,14 +233,24 @@ def warn_of_drift(run: Run) -> None:
 def go_on(run: Run, images: Images, device: torch.device, on_progress: OnProgress, family: str | None = None) -> None:
     """Play the run's game to its end, from its checkpoint if it has one."""
     try:
-        with run.writing():
-            run.forget_measures()
-            play_on(run, images, device, on_progress, family)
+        for _ in going_on(run, images, device, on_progress, family):
+            pass
     except KeyboardInterrupt:
         raise KeyboardInterrupt(run.path) from None
 
 
-def play_on(run: Run, images: Images, device: torch.device, on_progress: OnProgress, family: str | None) -> None:
+def going_on(
+    run: Run, images: Images, device: torch.device, on_progress: OnProgress, family: str | None = None
+) -> Iterator[None]:
+    """The same with a pause at every turn, in which other runs may be played."""
+    with run.writing():
+        run.forget_measures()
+        yield from playing_on(run, images, device, on_progress, family)
+
+
+def playing_on(
+    run: Run, images: Images, device: torch.device, on_progress: OnProgress, family: str | None
+) -> Iterator[None]:
     """The same, while nobody else writes."""
     config = run.config
     if list(images.shape) != config["shape"]:
@@ -213,7 +265,7 @@ def play_on(run: Run, images: Images, device: torch.device, on_progress: OnProgr
     else:
         run.rewind_to_start()
     watch, looks = Watch(run, images, judge_of(run, images)), config.get("looks", LOOKS)
-    play(game, run, watch, on_progress, config["checkpoint_seconds"], looks)
+    yield from turns_of(game, run, watch, on_progress, config["checkpoint_seconds"], looks)
 
 
 def extractor_at_hand(images: Images) -> Extractor | None:

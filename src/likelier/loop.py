@@ -4,7 +4,7 @@ The loop owns the optimisers, the moving averages, the log and the checkpoints; 
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -280,15 +280,21 @@ def mean_of(window: list[dict[str, Tensor]]) -> Record:
     return dict(zip(collected, means, strict=True))
 
 
-def play(
+def play(game: Game, run: Run, evaluate: Evaluate, on_progress: OnProgress, checkpoint_seconds: float) -> None:
+    """Play until the budget is spent: all of `turns_of`."""
+    for _ in turns_of(game, run, evaluate, on_progress, checkpoint_seconds):
+        pass
+
+
+def turns_of(
     game: Game,
     run: Run,
     evaluate: Evaluate,
     on_progress: OnProgress,
     checkpoint_seconds: float,
     look_count: int = LOOKS,
-) -> None:
-    """Play until the budget is spent, from wherever `game` stands, and record everything in `run`.
+) -> Iterator[None]:
+    """Play until the budget is spent, from wherever `game` stands, and record everything in `run`; pause at every turn.
 
     Logs are means over a window of turns. Checkpoints fall on the ends of windows, so that no half-filled window is
     part of the state, and nothing that depends on the clock reaches metrics.jsonl.
@@ -324,6 +330,7 @@ def play(
             run.save(game.state())
             saved = time.monotonic()
         clock.start()
+        yield
     finish(run, game, clock, "finished", "")
 
 

@@ -25,9 +25,12 @@ from typing import Any, TextIO
 import torch
 
 from likelier import data as sources
+from likelier import experiment
 from likelier.errors import InputError, in_one_line
-from likelier.experiment import resume, train
+from likelier.experiment import Begun, begin, going_on, resume, train
 from likelier.images import Images
+from likelier.loop import resolve_device
+from likelier.run import Run
 
 Job = Mapping[str, Any]
 """The arguments of `likelier.train`, as JSON holds them; a run that was begun in `out` is gone on with."""
@@ -67,6 +70,50 @@ def train_side_by_side(jobs: Sequence[Job], workers: int, threads: int, on_news:
                     doing[number] = given(processes[number], waiting.pop())
             else:
                 on_news(doing[number], found)
+
+
+def train_on_streams(jobs: Sequence[Job], images: Images, at_once: int, on_news: OnNews) -> None:
+    """The same in this process, a turn of each run after the other: on a GPU, each on a CUDA stream of its own.
+
+    A small network fills a fraction of a GPU, and its turns are launched sooner than they are done, so those of several
+    runs are carried out at the same time. Families know nothing of it, and each run is the one that it would be alone.
+
+    Args:
+        jobs, on_news: as in `train_side_by_side`.
+        images: what all of them are trained on.
+        at_once: how many runs are begun before one has ended.
+
+    Raises:
+        InputError: a job was refused; the others can be gone on with.
+    """
+    waiting = list(reversed(jobs))
+    playing: list[tuple[Iterator[None], Any]] = []
+    while waiting or playing:
+        while waiting and len(playing) < at_once:
+            stream = torch.cuda.Stream() if torch.cuda.is_available() else None
+            playing.append((turn_by_turn(waiting.pop(), images, on_news), stream))
+        for each in list(playing):
+            turns, stream = each
+            with torch.cuda.stream(stream):  # type: ignore[no-untyped-call]  # nothing for None
+                if next(turns, DONE) is DONE:
+                    playing.remove(each)
+
+
+DONE = object()
+
+
+def turn_by_turn(job: Job, images: Images, on_news: OnNews) -> Iterator[None]:
+    """One job from wherever it stands, with a pause at every turn."""
+
+    def on_progress(seen: int, total: int, record: Mapping[str, float]) -> None:
+        on_news(job, {"seen": seen, "total": total, "record": record})
+
+    if (Path(job["out"]) / "config.json").exists():
+        run = Run.open(job["out"])
+        begun = Begun(run, experiment.images_of(run, images), resolve_device(run.environment["device"]))
+    else:
+        begun = begin(**{**job, "data": images})
+    yield from going_on(begun.run, begun.images, begun.device, on_progress, job["family"])
 
 
 def given(process: "subprocess.Popen[str]", job: Job) -> Job:
