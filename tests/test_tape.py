@@ -14,7 +14,17 @@ from likelier.images import Images
 from likelier.loop import Game, play
 from likelier.nn import Network
 from likelier.run import Run
-from likelier.tape import Recorder, Tape, TapedTurn, captured
+from likelier.tape import (
+    Call,
+    Recorder,
+    Tape,
+    TapedTurn,
+    captured,
+    in_memory_used_again,
+    memory,
+    own_memory,
+    tensors_in,
+)
 
 TURNS = 8
 
@@ -115,6 +125,47 @@ class Makes(Odd):
     def extra(self, loss: Tensor) -> Tensor:
         self.count += 1
         return loss * torch.tensor(1.0 / self.count)
+
+
+class Keeps(Odd):
+    """What a turn has found out is kept for later, and looked at outside of turns."""
+
+    def extra(self, loss: Tensor) -> Tensor:
+        self.seen = 2 * loss.detach()
+        return 0 * (loss + self.seen)
+
+
+def test_what_a_family_keeps_is_of_the_last_turn(digits: Images):
+    written, taped = game_of(Keeps, digits, False), game_of(Keeps, digits, True)
+    for _ in range(TURNS):
+        written.turn()
+        taped.turn()
+        assert torch.equal(written.family.seen, taped.family.seen)
+    assert taped.moves.tape is not None
+
+
+def test_results_that_are_no_longer_needed_leave_their_memory_to_later_ones(monkeypatch: pytest.MonkeyPatch):
+    def bytes_of(calls: list[Call]) -> int:
+        return sum(
+            {
+                memory(t): t.untyped_storage().nbytes()
+                for call in calls
+                for t in (*call.reads(), *tensors_in(call.out))
+            }.values()
+        )
+
+    x = torch.ones(1000)
+    with Recorder() as recorder:
+        y = x
+        for _ in range(20):
+            y = y * 2
+    own = own_memory(recorder.calls)
+    assert len(own) == 19  # the last is ours
+    assert bytes_of(in_memory_used_again(recorder.calls, own)) == 4000 * 4  # x, y, and two that take turns
+    tape = Tape(recorder.calls)
+    x.fill_(3)
+    tape.play()
+    assert torch.equal(y, torch.full((1000,), 3 * 2.0**20))
 
 
 class Draws(Odd):

@@ -90,11 +90,11 @@ def train_on_streams(jobs: Sequence[Job], images: Images, at_once: int, on_news:
     playing: list[tuple[Iterator[None], Any]] = []
     while waiting or playing:
         while waiting and len(playing) < at_once:
-            stream = torch.cuda.Stream() if torch.cuda.is_available() else None
+            stream = torch.cuda.Stream() if torch.cuda.is_available() else None  # type: ignore[no-untyped-call]
             playing.append((turn_by_turn(waiting.pop(), images, on_news), stream))
         for each in list(playing):
             turns, stream = each
-            with torch.cuda.stream(stream):  # type: ignore[no-untyped-call]  # nothing for None
+            with torch.cuda.stream(stream):  # does nothing for None
                 if next(turns, DONE) is DONE:
                     playing.remove(each)
 

@@ -13,7 +13,8 @@ launch and are no part of it.
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -145,21 +146,72 @@ class Tape:
     """
 
     def __init__(self, calls: Iterable[Call]) -> None:
-        calls = list(calls)
+        calls, kept = list(calls), []
         written = {memory(t) for call in calls for t in call.writes()}
         fixed: set[int] = set()
-        self.program: list[Callable[[], Any]] = []
         for call in calls:
             if is_fixed(call, written, fixed):
                 fixed |= {memory(t) for t in tensors_in(call.out)}
             elif call.name not in GARBAGE and not is_view(call):
-                self.program.append(again(call))
+                kept.append(call)
+        self.program = [again(call) for call in in_memory_used_again(kept, own_memory(calls) - fixed)]
 
     def play(self) -> None:
         """The turn once more, on whatever is now in the tensors that it reads."""
         with torch.no_grad():
             for call in self.program:
                 call()
+
+
+def own_memory(calls: Iterable[Call]) -> set[int]:
+    """The memory that these calls have made and nobody else holds: no gradient, nothing logged or remembered."""
+    made: set[int] = set()
+    storages: dict[int, torch.UntypedStorage] = {}
+    holders: Counter[int] = Counter()
+    for call in calls:
+        reads, outs = [[memory(t) for t in tensors] for tensors in (call.reads(), tensors_in(call.out))]
+        made |= {m for m in outs if m not in holders and m not in reads}
+        holders.update([*reads, *outs])
+        storages |= {memory(t): t.untyped_storage() for t in tensors_in(call.out)}
+    return {m for m in made if torch._C._storage_Use_Count(m) == holders[m] + 1}  # the tensors here, and `storages`
+
+
+def in_memory_used_again(calls: Sequence[Call], own: set[int]) -> list[Call]:
+    """The calls with results of their own in the memory of earlier ones that are no longer needed.
+
+    It is what the allocator does for a turn as written: memory that was just used is still in the cache.
+    """
+    needed = [dict.fromkeys(memory(t) for t in (*call.reads(), *tensors_in(call.out))) for call in calls]
+    last = {m: i for i, each in enumerate(needed) for m in each}
+    size = {memory(t): t.untyped_storage().nbytes() for call in calls for t in (*call.reads(), *tensors_in(call.out))}
+    storages: dict[int, torch.UntypedStorage] = {}
+    free: list[torch.UntypedStorage] = []
+
+    def moved(value: Any) -> Any:
+        if not isinstance(value, Tensor) or (storage := storages.get(memory(value))) is None:
+            return value
+        return value.new_empty(0).set_(storage, value.storage_offset(), value.shape, value.stride())
+
+    found = []
+    for i, call in enumerate(calls):
+        for m in needed[i]:
+            if m in own and m not in storages:
+                fits = [s for s in free if size[m] <= s.nbytes() <= 2 * size[m] and s.device == device_of(call)]
+                storages[m] = fits[-1] if fits else new_storage(size[m], device_of(call))
+                free = [s for s in free if s is not storages[m]]
+        found.append(Call(call.op, *tree_map(moved, (call.args, call.kwargs, call.out))))
+        free += [storages[m] for m in needed[i] if m in storages and last[m] == i]
+    return found
+
+
+def new_storage(size: int, device: torch.device) -> torch.UntypedStorage:
+    """So many bytes."""
+    return torch.empty(size, dtype=torch.uint8, device=device).untyped_storage()
+
+
+def device_of(call: Call) -> torch.device:
+    """Where its results are."""
+    return next(t.device for t in (*tensors_in(call.out), *call.reads()))
 
 
 def is_view(call: Call) -> bool:
