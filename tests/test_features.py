@@ -289,12 +289,12 @@ def test_an_image_turned_four_times_is_itself_and_each_turn_is_another():
 
 @pytest.mark.slow
 def test_an_extractor_without_labels_sees_what_one_with_labels_sees(tmp_path: Path) -> None:
-    """Blur, a missing class and repeated images are further from held-out images than these are from the reference."""
+    """Blur, missing classes and repeated images are further from held-out images than these are from the reference."""
     digits = likelier.load_images("digits")
     found = network.train(unlabelled(digits.train.images), 0)
     real, held_out = found.features(digits.train.images[:599]), found.features(digits.test.images)
     smooth = as_uint8(F.avg_pool2d(as_float(digits.test.images), 3, stride=1, padding=1))
-    lacking = digits.train.images[digits.train.labels != 3][-599:]
+    lacking = digits.train.images[digits.train.labels > 2][-599:]
     floor = frechet_distance(real, held_out)
     assert frechet_distance(real, found.features(smooth)) > 5 * floor
     assert frechet_distance(real, found.features(lacking)) > 1.2 * floor
