@@ -175,9 +175,7 @@ def test_what_a_module_prints_does_not_disturb(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "chatty.py").write_text(
         "from likelier.families.vae import VAE\nprint('hello')\n\n\nclass Chatty(VAE):\n    '''A VAE that talks.'''\n"
     )
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))  # and nowhere else
     jobs = [job(tmp_path / f"run{seed}", "pkg.chatty", seed=seed) for seed in (0, 1)]
     (tmp_path / "pkg").mkdir()
     (tmp_path / "chatty.py").rename(tmp_path / "pkg" / "chatty.py")

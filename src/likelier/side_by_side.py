@@ -130,12 +130,9 @@ def given(process: "subprocess.Popen[str]", job: Job) -> Job:
 @contextmanager
 def started(n: int, threads: int, news: "queue.Queue[tuple[int, News]]") -> Iterator[list["subprocess.Popen[str]"]]:
     """So many workers, whose news is collected; they have ended when this has."""
-    own = str(Path(__file__).parents[1])  # where the workers find likelier, however it was found here
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": str(threads),
-        "PYTHONPATH": os.pathsep.join([own, *filter(None, [os.environ.get("PYTHONPATH")])]),
-    }
+    # The workers find whatever was found here: likelier, and the modules of a user's families.
+    places = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(places)}
     command = [sys.executable, "-m", "likelier.side_by_side", str(threads)]
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
