@@ -98,14 +98,22 @@ def waited_for(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 def workers_of(parent: int) -> list[int]:
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-eww", "-o", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in listed.splitlines()[1:]]
     return [int(pid) for pid, ppid, args in rows if int(ppid) == parent and "likelier.side_by_side" in args]
 
 
-def comparison_process(out: Path) -> "subprocess.Popen[str]":
-    words = ["compare", "vae", "gan", "--images", str(LONG), "--jobs", "2", "--out", str(out)]
-    return subprocess.Popen([sys.executable, "-m", "likelier", *words], stderr=subprocess.PIPE, text=True)
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A comparison in c/ that would take hours, when both of its runs have begun."""
+    words = ["compare", "vae", "gan", "--images", str(LONG), "--jobs", "2", "--out", str(tmp_path / "c")]
+    process = subprocess.Popen([sys.executable, "-m", "likelier", *words], stderr=subprocess.PIPE, text=True)
+    try:
+        waited_for(lambda: begun(tmp_path / "c"))
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def alive(pid: int) -> bool:
@@ -120,9 +128,7 @@ def begun(out: Path) -> bool:
     return all((out / "runs" / name / "metrics.jsonl").exists() for name in ("vae-seed0", "gan-seed0"))
 
 
-def test_nobody_goes_on_when_the_comparison_is_killed(tmp_path: Path):
-    process = comparison_process(tmp_path / "c")
-    waited_for(lambda: begun(tmp_path / "c"))
+def test_nobody_goes_on_when_the_comparison_is_killed(tmp_path: Path, process: "subprocess.Popen[str]"):
     workers = workers_of(process.pid)
     assert len(workers) == 2
     process.kill()
@@ -130,9 +136,7 @@ def test_nobody_goes_on_when_the_comparison_is_killed(tmp_path: Path):
     waited_for(lambda: not any(map(alive, workers)), 10)
 
 
-def test_an_interrupt_stops_all_and_names_what_goes_on(tmp_path: Path):
-    process = comparison_process(tmp_path / "c")
-    waited_for(lambda: begun(tmp_path / "c"))
+def test_an_interrupt_stops_all_and_names_what_goes_on(tmp_path: Path, process: "subprocess.Popen[str]"):
     workers = workers_of(process.pid)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
@@ -142,9 +146,7 @@ def test_an_interrupt_stops_all_and_names_what_goes_on(tmp_path: Path):
     assert not any(map(alive, workers))
 
 
-def test_a_worker_that_is_killed_is_told_of_and_its_run_goes_on(tmp_path: Path):
-    process = comparison_process(tmp_path / "c")
-    waited_for(lambda: begun(tmp_path / "c"))
+def test_a_worker_that_is_killed_is_told_of_and_its_run_goes_on(tmp_path: Path, process: "subprocess.Popen[str]"):
     workers = workers_of(process.pid)
     os.kill(workers[0], signal.SIGKILL)
     _, said = process.communicate(timeout=30)

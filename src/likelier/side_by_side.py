@@ -17,7 +17,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
@@ -119,11 +119,9 @@ def turn_by_turn(job: Job, images: Images, on_news: OnNews) -> Iterator[None]:
 def given(process: "subprocess.Popen[str]", job: Job) -> Job:
     """Hand a job to a worker."""
     assert process.stdin is not None
-    try:
+    with suppress(BrokenPipeError):  # then it has ended, which its output will tell
         process.stdin.write(json.dumps(job) + "\n")
         process.stdin.flush()
-    except BrokenPipeError:
-        pass  # it has ended, which its output will tell
     return job
 
 
@@ -145,7 +143,8 @@ def started(n: int, threads: int, news: "queue.Queue[tuple[int, News]]") -> Iter
     finally:
         for process in processes:
             assert process.stdin is not None
-            process.stdin.close()
+            with suppress(BrokenPipeError):  # one that has ended may have left a job unread
+                process.stdin.close()
         for process in processes:
             process.wait()
 
