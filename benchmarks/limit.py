@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from likelier.loop import Game
-from likelier.tape import FixedStep, Recorder, again
+from likelier.tape import FixedStep, Recorder, again, memory, tensors_in
 
 ARITHMETIC = {"mm", "addmm", "bmm", "baddbmm", "convolution", "convolution_backward"}
 FLOAT = 4
@@ -45,7 +45,9 @@ def products_of(game: Game) -> Callable[[int], None]:
     """The matrix products and convolutions of a turn by themselves, so many times, on the memory they have there."""
     with Recorder() as recorder:
         game.carry_out(FixedStep(game.step, recorder))
-    calls = [again(call) for call in recorder.calls if call.name in ARITHMETIC]
+    calls = [
+        again(call, {memory(t): t for t in tensors_in(call.out)}) for call in recorder.calls if call.name in ARITHMETIC
+    ]
 
     @torch.no_grad()
     def products(turns: int) -> None:

@@ -14,7 +14,7 @@ launch and are no part of it.
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -154,7 +154,9 @@ class Tape:
                 fixed |= {memory(t) for t in tensors_in(call.out)}
             elif call.name not in GARBAGE and not is_view(call):
                 kept.append(call)
-        self.program = [again(call) for call in in_memory_used_again(kept, own_memory(calls) - fixed)]
+        own = own_memory(calls) - fixed
+        pointed = pointed_anew(kept, own)
+        self.program = [again(call, pointed) for call in in_memory_used_again(kept, own, pointed)]
 
     def play(self) -> None:
         """The turn once more, on whatever is now in the tensors that it reads."""
@@ -176,11 +178,42 @@ def own_memory(calls: Iterable[Call]) -> set[int]:
     return {m for m in made if torch._C._storage_Use_Count(m) == holders[m] + 1}  # the tensors here, and `storages`
 
 
-def in_memory_used_again(calls: Sequence[Call], own: set[int]) -> list[Call]:
+def pointed_anew(calls: Sequence[Call], own: set[int]) -> dict[int, Tensor]:
+    """Results that operators put into new memory each time: a tensor for each, to be pointed there.
+
+    Everyone who reads the result has to read it through that tensor, so none may look at a part of it. Other results
+    are copied to where they are looked for.
+    """
+    layouts: dict[int, set[Any]] = {}
+    for call in calls:
+        for t in (*call.reads(), *tensors_in(call.out)):
+            layouts.setdefault(memory(t), set()).add((t.dtype, t.storage_offset(), t.shape, t.stride()))
+    made = [t for call in calls if not is_in_place(call) and makes_memory(call) for t in tensors_in(call.out)]
+    return {memory(t): t for t in made if memory(t) in own and len(layouts[memory(t)]) == 1}
+
+
+def makes_memory(call: Call) -> bool:
+    """Whether it cannot be told where its results belong; a variant that torch has generated copies them there."""
+    found = out_variant(call.op)
+    return found is None or torch.Tag.generated in found[0].tags or len(found[1]) != len(tensors_in(call.out))
+
+
+def is_in_place(call: Call) -> bool:
+    """Whether all that it returns is what it was given, changed."""
+    given = {memory(t) for t in call.reads()}
+    return call.op._schema.is_mutable and all(memory(t) in given for t in tensors_in(call.out))
+
+
+def in_memory_used_again(
+    calls: Sequence[Call], own: set[int], pointed: Mapping[int, Tensor] | None = None
+) -> list[Call]:
     """The calls with results of their own in the memory of earlier ones that are no longer needed.
 
-    It is what the allocator does for a turn as written: memory that was just used is still in the cache.
+    It is what the allocator does for a turn as written: memory that was just used is still in the cache. Those that are
+    `pointed` to new memory anyway are all replaced by the one tensor that is.
     """
+    pointed = pointed or {}
+    own = own - pointed.keys()
     needed = [dict.fromkeys(memory(t) for t in (*call.reads(), *tensors_in(call.out))) for call in calls]
     last = {m: i for i, each in enumerate(needed) for m in each}
     size = {memory(t): t.untyped_storage().nbytes() for call in calls for t in (*call.reads(), *tensors_in(call.out))}
@@ -188,8 +221,10 @@ def in_memory_used_again(calls: Sequence[Call], own: set[int]) -> list[Call]:
     free: list[torch.UntypedStorage] = []
 
     def moved(value: Any) -> Any:
-        if not isinstance(value, Tensor) or (storage := storages.get(memory(value))) is None:
+        if not isinstance(value, Tensor):
             return value
+        if (storage := storages.get(memory(value))) is None:
+            return pointed.get(memory(value), value)
         return value.new_empty(0).set_(storage, value.storage_offset(), value.shape, value.stride())
 
     found = []
@@ -228,21 +263,25 @@ def is_fixed(call: Call, written: set[int], fixed: set[int]) -> bool:
     return call.name in SHAPE_ONLY or all(memory(t) in fixed for t in call.reads())
 
 
-def again(call: Call) -> Callable[[], Any]:
-    """The call once more, its results in the memory of the first ones."""
-    if call.op._schema.is_mutable:
+def again(call: Call, pointed: Mapping[int, Tensor]) -> Callable[[], Any]:
+    """The call once more, its results in the memory of the first ones, or those `pointed` to where they are now."""
+    if is_in_place(call):
         return partial(call.op, *call.args, **call.kwargs)
     outs = tensors_in(call.out)
-    found = out_variant(call.op)
-    if found is not None and len(found[1]) == len(outs):
-        return partial(found[0], *call.args, **call.kwargs, **dict(zip(found[1], outs, strict=True)))
-    return partial(copy_results, partial(call.op, *call.args, **call.kwargs), outs)
+    found = None if makes_memory(call) else out_variant(call.op)
+    if found is None:
+        moves = [memory(out) in pointed for out in outs]
+        return partial(place_results, partial(call.op, *call.args, **call.kwargs), outs, moves)
+    return partial(found[0], *call.args, **call.kwargs, **dict(zip(found[1], outs, strict=True)))
 
 
-def copy_results(function: Callable[[], Any], outs: list[Tensor]) -> None:
+def place_results(function: Callable[[], Any], outs: list[Tensor], pointed: list[bool]) -> None:
     """For operators that have to be given new memory."""
-    for out, new in zip(outs, tensors_in(function()), strict=True):
-        out.copy_(new)
+    for out, new, moves in zip(outs, tensors_in(function()), pointed, strict=True):
+        if moves:
+            out.set_(new)  # type: ignore[call-overload]  # another tensor will do
+        else:
+            out.copy_(new)
 
 
 def out_variant(op: Any) -> tuple[Any, list[str]] | None:
