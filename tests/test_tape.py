@@ -127,6 +127,65 @@ class Makes(Odd):
         return loss * torch.tensor(1.0 / self.count)
 
 
+class Penalty(Odd):
+    """A penalty on the gradient by the images, R1 (Mescheder et al. 2018)."""
+
+    def turns(self, step: Step) -> Iterator[Move]:
+        x = step.images().requires_grad_()
+        y = self.net(x)
+        (slope,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+        loss = F.cross_entropy(self.norm(y), step.labels()) + slope.square().sum() + self.lift.sum()
+        yield Move({"odd": loss})
+
+
+class FreshStatistics(Odd):
+    """Batch normalisation changes arguments that its schema does not say it changes."""
+
+    def extra(self, loss: Tensor) -> Tensor:
+        mean, var = torch.zeros(10), torch.ones(10)
+        F.batch_norm(self.net.get_submodule("1").weight[:, :10], mean, var, training=True)
+        return loss * (mean.square().sum() + var.mean())
+
+
+@pytest.mark.parametrize("family", [Penalty, FreshStatistics])
+def test_what_is_easily_played_wrong_is_played_right(family: type[Family], digits: Images):
+    assert assert_same_course(family, digits).tape is not None
+
+
+class AnotherView(Odd):
+    """Another part of the same memory in each turn."""
+
+    def extra(self, loss: Tensor) -> Tensor:
+        self.count += 1
+        return loss * self.lift.detach().flatten()[self.count : self.count + 1].cos().sum()
+
+
+class Swaps(Odd):
+    """The same operators on the same shapes, but not on the same batches."""
+
+    def turns(self, step: Step) -> Iterator[Move]:
+        x, y = step.images(), step.images()
+        self.count += 1
+        a, b = (x, y) if self.count % 2 else (y, x)
+        yield Move({"odd": self.norm(self.net(a)).square().mean() - self.net(b).mean() + self.lift.sum()})
+
+
+class Complex(Odd):
+    def extra(self, loss: Tensor) -> Tensor:
+        return loss + torch.fft.fft(self.net.get_submodule("1").weight).conj().imag.square().mean()
+
+
+class Recurrent(Odd):
+    """torch's fused kernel returns less when gradients are off."""
+
+    def __init__(self, config: object, shape: tuple[int, int, int]) -> None:
+        super().__init__(config, shape)
+        self.lstm = nn.LSTM(8, 4, batch_first=True)
+
+    def extra(self, loss: Tensor) -> Tensor:
+        return loss + self.lstm(loss.expand(2, 8, 8))[0].square().mean()
+
+
 class Keeps(Odd):
     """What a turn has found out is kept for later, and looked at outside of turns."""
 
@@ -178,6 +237,10 @@ class Draws(Odd):
     ("family", "why"),
     [
         (Looks, "reads a value back"),
+        (AnotherView, "two turns in a row"),
+        (Swaps, "two turns in a row"),
+        (Complex, "complex numbers"),
+        (Recurrent, "something else when gradients are off"),
         (Counts, "two turns in a row"),
         (Remembers, "other memory"),
         (Makes, "other memory"),

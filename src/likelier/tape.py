@@ -32,6 +32,12 @@ SHAPE_ONLY = {"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "
 GARBAGE = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
 """Operators that promise nothing about the values of what they return."""
 
+BATCH_NORMS, UNDECLARED = (
+    {"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm"},
+    ("running_mean", "running_var"),
+)
+"""Operators that change arguments without saying so in their schema, and these arguments."""
+
 UNTAPEABLE = (
     (torch.Tag.data_dependent_output, "reads a value back from a tensor"),
     (torch.Tag.dynamic_output_shape, "returns a shape that depends on values"),
@@ -54,10 +60,11 @@ class Call:
 
     def writes(self) -> list[Tensor]:
         """The tensors it was given and changed."""
-        if not self.op._schema.is_mutable:
-            return []
+        changed = set(UNDECLARED) if self.name in BATCH_NORMS else set()
+        if self.op._schema.is_mutable:
+            arguments = self.op._schema.arguments
+            changed |= {a.name for a in arguments if a.alias_info is not None and a.alias_info.is_write}
         named = dict(zip((a.name for a in self.op._schema.arguments), self.args, strict=False)) | self.kwargs
-        changed = {a.name for a in self.op._schema.arguments if a.alias_info is not None and a.alias_info.is_write}
         return tensors_in([value for name, value in named.items() if name in changed])
 
     @property
@@ -86,6 +93,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         out = op(*args, **kwargs)
         if not self.paused and op.namespace != "profiler":
             self.why_not = self.why_not or next((f"{op} {why}" for tag, why in UNTAPEABLE if tag in op.tags), None)
+            if any(t.is_complex() or t.layout != torch.strided for t in tensors_in((args, kwargs, out))):
+                self.why_not = self.why_not or f"{op} has complex numbers or a sparse tensor"
             # Without their history: it would keep the graph of this turn alive.
             self.calls.append(Call(op, *tree_map(without_history, (args, kwargs, out))))
         return out
@@ -99,9 +108,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         finally:
             self.paused = False
 
-    def signature(self) -> list[Any]:
-        """What has to be the same in every turn: operators, shapes, and every number that is no tensor."""
-        return [(call.op, *tree_flatten(tree_map(shape_of, (call.args, call.kwargs)))[0]) for call in self.calls]
+    def signature(self, inputs: Iterable[Tensor]) -> list[Any]:
+        """What has to be the same in every turn: operators, shapes, numbers, and which result is read where."""
+        names = {memory(t): i for i, t in enumerate(inputs)}
+
+        def named(value: Any) -> Any:
+            return (names.setdefault(memory(value), len(names)), *layout(value)) if isinstance(value, Tensor) else value
+
+        return [(call.op, *tree_flatten(tree_map(named, (call.args, call.kwargs, call.out)))[0]) for call in self.calls]
 
     def outside(self, inputs: Iterable[Tensor]) -> list[int]:
         """The memory that is read, in that order, and neither made here nor an input: what outlives the turn."""
@@ -113,9 +127,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return list(found)
 
 
-def shape_of(value: Any) -> Any:
-    """What a signature keeps of a tensor."""
-    return (tuple(value.shape), tuple(value.stride()), value.dtype) if isinstance(value, Tensor) else value
+def layout(t: Tensor) -> tuple[Any, ...]:
+    """How a tensor looks at its memory."""
+    return (t.dtype, t.storage_offset(), tuple(t.shape), tuple(t.stride()))
 
 
 def without_history(value: Any) -> Any:
@@ -154,6 +168,8 @@ class Tape:
                 fixed |= {memory(t) for t in tensors_in(call.out)}
             elif call.name not in GARBAGE and not is_view(call):
                 kept.append(call)
+        for call in kept:
+            check_without_gradients(call)
         own = own_memory(calls) - fixed
         pointed = pointed_anew(kept, own)
         self.program = [again(call, pointed) for call in in_memory_used_again(kept, own, pointed)]
@@ -187,15 +203,33 @@ def pointed_anew(calls: Sequence[Call], own: set[int]) -> dict[int, Tensor]:
     layouts: dict[int, set[Any]] = {}
     for call in calls:
         for t in (*call.reads(), *tensors_in(call.out)):
-            layouts.setdefault(memory(t), set()).add((t.dtype, t.storage_offset(), t.shape, t.stride()))
+            layouts.setdefault(memory(t), set()).add(layout(t))
     made = [t for call in calls if not is_in_place(call) and makes_memory(call) for t in tensors_in(call.out)]
     return {memory(t): t for t in made if memory(t) in own and len(layouts[memory(t)]) == 1}
 
 
+class Untapeable(Exception):
+    """A call that is not the same when it is played; says which."""
+
+
+@torch.no_grad()
+def check_without_gradients(call: Call) -> None:
+    """Untapeable unless an operator that makes its memory returns as much when gradients are off, as they will be."""
+    if is_in_place(call) or call.name in BATCH_NORMS or not makes_memory(call):
+        return
+    if len(tensors_in(call.op(*call.args, **call.kwargs))) != len(tensors_in(call.out)):
+        raise Untapeable(f"{call.op} returns something else when gradients are off")
+
+
 def makes_memory(call: Call) -> bool:
-    """Whether it cannot be told where its results belong; a variant that torch has generated copies them there."""
+    """Whether it cannot be told where its results belong.
+
+    A variant that torch has generated copies them there, and that of batch normalisation misreads an input that is not
+    contiguous (torch 2.13 on a CPU).
+    """
     found = out_variant(call.op)
-    return found is None or torch.Tag.generated in found[0].tags or len(found[1]) != len(tensors_in(call.out))
+    generated = found is None or torch.Tag.generated in found[0].tags or len(found[1]) != len(tensors_in(call.out))
+    return generated or call.name in BATCH_NORMS
 
 
 def is_in_place(call: Call) -> bool:
@@ -328,7 +362,8 @@ class FixedStep:
         """A fresh batch."""
         with self.recorder.unseen():
             x = self.source.images()
-        return self.kept(x, lambda: self.source.images_into(x))
+            fixed = x.detach()  # the family may ask for gradients by x, as a penalty on them does
+        return self.kept(x, lambda: self.source.images_into(fixed))
 
     def labels(self) -> Tensor:
         """The classes of the images last drawn."""
@@ -340,7 +375,8 @@ class FixedStep:
         """Standard normal noise."""
         with self.recorder.unseen():
             noise = self.source.randn(*shape)
-        return self.kept(noise, lambda: self.source.randn_into(noise))
+            fixed = noise.detach()
+        return self.kept(noise, lambda: self.source.randn_into(fixed))
 
     def kept(self, drawn: Tensor, refill: Callable[[], Any]) -> Tensor:
         """What was drawn, with the way to draw it again."""
@@ -405,18 +441,26 @@ class TapedTurn:
         if self.why_not is None and self.earlier is not None:  # which is held until now, so that no memory came back
             self.why_not = difference(self.earlier, (recorder, step))
             if self.why_not is None:
-                self.tape, self.refills, self.scalars = Tape(recorder.calls), step.refills, scalars
-                self.replay = captured(self.tape) if self.source.progress.is_cuda else self.tape.play
+                self.cut(recorder, step, scalars)
         self.earlier = (recorder, step) if self.earlier is None and self.why_not is None else None
         if self.why_not is not None:
             warnings.warn(f"turns are carried out as written each time, more slowly: {self.why_not}", stacklevel=2)
         return {name: value.clone() for name, value in scalars.items()}
 
+    def cut(self, recorder: Recorder, step: FixedStep, scalars: dict[str, Tensor]) -> None:
+        """Make the tape, of which all later turns are played."""
+        try:
+            self.tape, self.refills, self.scalars = Tape(recorder.calls), step.refills, scalars
+        except Untapeable as error:
+            self.why_not = str(error)
+            return
+        self.replay = captured(self.tape) if self.source.progress.is_cuda else self.tape.play
+
 
 def difference(first: tuple[Recorder, FixedStep], second: tuple[Recorder, FixedStep]) -> str | None:
     """Why the second turn does not stand for the third, or None if the first stood for it."""
     (a, drawn_a), (b, drawn_b) = first, second
-    if a.signature() != b.signature():
+    if a.signature(drawn_a.inputs) != b.signature(drawn_b.inputs):
         return "two turns in a row are not the same operators on the same shapes and numbers"
     if a.outside(drawn_a.inputs) != b.outside(drawn_b.inputs):
         return (
