@@ -133,7 +133,14 @@ def started(n: int, threads: int, news: "queue.Queue[tuple[int, News]]") -> Iter
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(places)}
     command = [sys.executable, "-m", "likelier.side_by_side", str(threads)]
     processes = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+            start_new_session=True,  # an interrupt from the terminal reaches whoever started them, and he ends them
+        )
         for _ in range(n)
     ]
     for number, process in enumerate(processes):
@@ -204,8 +211,5 @@ def work(jobs: TextIO, out: TextIO, threads: int) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        with redirect_stdout(sys.stderr):  # whatever a user's module prints
-            work(sys.stdin, sys.__stdout__ or sys.stdout, int(sys.argv[1]))
-    except KeyboardInterrupt:  # it reaches every process of a terminal; the first of them tells the user
-        sys.exit(130)
+    with redirect_stdout(sys.stderr):  # whatever a user's module prints
+        work(sys.stdin, sys.__stdout__ or sys.stdout, int(sys.argv[1]))
