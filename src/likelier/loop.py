@@ -329,8 +329,9 @@ def turns_of(
         if window_ends and (time.monotonic() - saved > checkpoint_seconds or game.seen >= game.budget):
             run.save(game.state())
             saved = time.monotonic()
-        clock.start()
+        clock.stop()  # while others may be played
         yield
+        clock.start()
     finish(run, game, clock, "finished", "")
 
 

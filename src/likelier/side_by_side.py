@@ -59,6 +59,8 @@ def train_side_by_side(jobs: Sequence[Job], workers: int, threads: int, on_news:
             number, found = news.get()
             if "refused" in found:
                 raise InputError(found["refused"])
+            if number not in doing:
+                continue  # it had nothing left to do
             if "exit code" in found:
                 raise InputError(
                     f"the process that trained {doing[number]['out']} ended with exit code {found['exit code']}: "
@@ -160,7 +162,8 @@ def collect(number: int, process: "subprocess.Popen[str]", news: "queue.Queue[tu
     """What a worker says, for as long as it says something, then how it ended."""
     assert process.stdout is not None
     for line in process.stdout:
-        news.put((number, json.loads(line)))
+        with suppress(ValueError):  # what a user's module wrote past Python
+            news.put((number, json.loads(line)))
     news.put((number, {"exit code": process.wait()}))
 
 
