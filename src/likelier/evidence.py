@@ -15,7 +15,7 @@ from likelier import rng
 from likelier.family import Family
 from likelier.images import Split, as_uint8
 from likelier.reference import REPEATS, Features, Reference
-from likelier.threads import by_piece, one_thread
+from likelier.threads import one_thread
 
 CHUNK = 1_000
 PROBED = 5_000
@@ -61,7 +61,8 @@ class Evidence:
         """Others, drawn like the samples; none if some of either are not finite."""
         if self.samples is None:
             return []
-        sets = by_piece(lambda i: self.drawn("fresh samples", i), range(1, REPEATS))
+        with one_thread():  # one after the other: a family may keep something while it samples
+            sets = [self.drawn("fresh samples", i) for i in range(1, REPEATS)]
         return [found for found in sets if found is not None] if all(found is not None for found in sets) else []
 
     @cached_property
