@@ -312,10 +312,11 @@ def train_at_once(
         for family, seed in wanted
         if not (Path((job := job_of(path, plan, images, family, seed))["out"]) / "done").exists()
     ]
-    workers = workers_for(plan, images, len(waiting), jobs)
-    if workers < 2:
+    # Of all runs, done or not: how many threads each gets must not hang on when a comparison was stopped.
+    workers = workers_for(plan, images, len(wanted), jobs)
+    if workers < 2 or not waiting:
         return
-    audience.training(f"{len(waiting)} runs, {workers} at a time", 1, 1)
+    audience.training(f"{len(waiting)} runs, {min(workers, len(waiting))} at a time", 1, 1)
     together = Together(len(waiting), audience)
     if resolve_device(plan["device"]).type == "cuda":
         train_on_streams(waiting, images, workers, together.on_news)
