@@ -19,13 +19,12 @@ from likelier.features import Extractor, at_hand, check_usable, extractor
 from likelier.images import Images, Shape
 from likelier.loop import LOOKS, Game, OnProgress, images_per_second, load_weights, resolve_device, turns_of
 from likelier.rehearsal import rehearse
-from likelier.run import Run
+from likelier.run import MOST_LOOKS, Run
 from likelier.watch import Watch
 
 CHECKPOINT_SECONDS = 60.0
 LEAST_IMAGES = 300_000
 EPOCHS = 5
-MOST_LOOKS = 10_000
 MOST = {"epochs": 1e6, "images": 1e12, "minutes": 1e6}
 """More is a slip of the finger, and less than what an int64 counts."""
 

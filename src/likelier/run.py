@@ -33,6 +33,7 @@ from likelier.errors import InputError
 from likelier.files import naming, read_json, sync_folder, write_atomically, write_json
 
 FORMAT = 1
+MOST_LOOKS = 10_000
 LOGS = ("metrics.jsonl", "timing.jsonl")
 CONFIG = {
     "family": str, "data": str, "shape": list, "seed": int, "images": int, "settings": dict, "checkpoint_seconds": float
@@ -112,8 +113,9 @@ class Run:
         require(path / "config.json", config, CONFIG)
         if config["images"] < 1 or config["seed"] < 0 or not config["checkpoint_seconds"] >= 0:
             raise InputError(f"{path / 'config.json'} has a budget, seed or interval below 0: train the run anew")
-        if not isinstance(looks := config.get("looks", 2), int) or looks < 2:
-            raise InputError(f"{path / 'config.json'} has looks = {looks!r}: wanted a whole number of at least 2")
+        if not isinstance(looks := config.get("looks", 2), int) or not 2 <= looks <= MOST_LOOKS:
+            wanted = f"wanted a whole number from 2 to {MOST_LOOKS:,}"
+            raise InputError(f"{path / 'config.json'} has looks = {looks!r}: {wanted}")
         if len(config["shape"]) != 3 or not all(isinstance(n, int) and n > 0 for n in config["shape"]):
             raise InputError(f"{path / 'config.json'} has shape = {config['shape']}: wanted [channels, height, width]")
         return run

@@ -17,7 +17,7 @@ with q(z|x) = N(mu, diag σ²) from the encoder, p(z) = N(0, I), and one of thre
 
 Three settings are for speed (docs/performance.md): `schedule = linear` takes lr up and down to 0, `decoder_lr` lets the
 decoder take longer steps than the encoder, and `start = mean` begins with the mean image decoded, and taken from what
-is encoded, in place of grey: the first biases are W(−x̄) lower and the last are logit x̄.
+is encoded, in place of grey: the first biases are Wx̄ lower and the last are logit x̄.
 
 β = 1 is the paper's bound, any other value the β-VAE (Higgins et al., 2017). The networks are the lab's: 784-256-(mu,
 log σ²) with ReLU, latent-256-784 with a sigmoid.
