@@ -62,9 +62,15 @@ def train_side_by_side(jobs: Sequence[Job], workers: int, threads: int, on_news:
             if number not in doing:
                 continue  # it had nothing left to do
             if "exit code" in found:
+                killed = found["exit code"] < 0
+                next_step = (
+                    "the same with --resume goes on, with --jobs 1 if memory was short"
+                    if killed
+                    else "what went wrong stands above; it is no matter of memory, and would happen again"
+                )
                 raise InputError(
                     f"the process that trained {doing[number]['out']} ended with exit code {found['exit code']}: "
-                    "the same with --resume goes on, with --jobs 1 if memory was short"
+                    f"{next_step}"
                 )
             if "done" in found:
                 del doing[number]
