@@ -1,8 +1,10 @@
 """Image sets in memory: uint8 as they were stored, and the batches that a training draws from them."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -55,6 +57,10 @@ class Images:
     """What `likelier.load_images` finds it by again: a name, or a full path; None for images made in Python."""
     root: str | None = None
     """The folder of the named sets that it was found in, where it needs one."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What `likelier.load_images` is to be given beside the source, to make the same images of it again."""
+    notes: tuple[str, ...] = ()
+    """What was decided or passed over when it was read, for the user to know."""
 
     def __post_init__(self) -> None:
         if self.train.images.shape[1:] != self.test.images.shape[1:]:
