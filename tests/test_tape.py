@@ -262,6 +262,19 @@ def test_results_that_are_no_longer_needed_leave_their_memory_to_later_ones(monk
     assert torch.equal(y, torch.full((1000,), 3 * 2.0**20))
 
 
+def test_memory_is_used_again_on_its_own_device_only():
+    def chain(x: Tensor) -> Tensor:
+        for _ in range(4):
+            x = x * 2
+        return x
+
+    with Recorder() as recorder:
+        chain(torch.ones(1000))
+        chain(torch.ones(1000, device="meta"))
+    for call in in_memory_used_again(recorder.calls, own_memory(recorder.calls)):
+        assert len({t.device.type for t in (*call.reads(), *tensors_in(call.out))}) == 1
+
+
 class Draws(Odd):
     def extra(self, loss: Tensor) -> Tensor:
         return loss * torch.rand((), generator=torch.Generator().manual_seed(0))
