@@ -429,14 +429,17 @@ def carry_out(arguments: Sequence[str] | None) -> None:
     options = parser.parse_args(arguments)
     given = merged(parser.active(options)[-1], options)
     gc.disable()  # a sixth of the time of importing torch: nothing of it is garbage
-    from likelier import commands, data_commands
+    if options.command == "data":
+        from likelier.data_commands import ACTIONS
 
+        action = ACTIONS[options.action]
+    else:
+        from likelier.commands import COMMANDS
+
+        action = COMMANDS[options.command]
     gc.freeze()
     gc.enable()
-    if options.command == "data":
-        data_commands.ACTIONS[options.action](given)
-    else:
-        commands.COMMANDS[options.command](given)
+    action(given)
 
 
 def complain(message: str) -> int:
