@@ -81,7 +81,7 @@ def find(name: str, root: str | Path | None = None) -> Found:
         images, verified = place.read(name, place.path)
         recorded = None if place.root is None else str(place.root)
         return Found(replace(images, source=name, root=recorded), place.path, place.whose, verified)
-    there = f"the data root {folder}, " if folder else ""
+    there = f"{folder / name}, " if folder else ""
     raise InputError(
         f"{name} is neither in {there}the cache, nor where torchvision or Keras would keep it: "
         f"`likelier data fetch {name}` fetches it; or give the folder that holds {name}/ with --data-root or "

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import torch
@@ -265,7 +264,7 @@ def header_of(shape: tuple[int, ...]) -> bytes:
     return bytes((0, 0, 8, len(shape))) + struct.pack(f">{len(shape)}I", *shape)
 
 
-def read_at_most(file: IO[bytes] | io.BufferedIOBase, limit: int, piece: int = 1 << 20) -> bytearray:
+def read_at_most(file: io.BufferedIOBase, limit: int, piece: int = 1 << 20) -> bytearray:
     """Up to `limit` bytes, in pieces: memory follows what is there, never what a header claims."""
     content = bytearray()
     while len(content) < limit and (data := file.read(min(piece, limit - len(content)))):

@@ -4,8 +4,10 @@ Of an .npz only what is needed is read: four members that hold plain bytes, no o
 """
 
 import hashlib
+import io
 import zipfile
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -50,7 +52,7 @@ def read(path: Path, archive: zipfile.ZipFile, key: str, shape: tuple[int, ...])
         if found != shape or dtype != np.uint8 or by_columns:
             raise InputError(f"{path}: {key} is {dtype} of shape {found}: wanted uint8 of shape {shape}, row by row")
         size = int(np.prod(shape))
-        content = read_at_most(member, size + 1)
+        content = read_at_most(cast("io.BufferedIOBase", member), size + 1)
     if len(content) != size:
         raise InputError(f"{path}: {key} does not hold the {size:,} bytes that it claims; fetch it again")
     return torch.frombuffer(content, dtype=torch.uint8).reshape(shape)
