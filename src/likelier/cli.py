@@ -250,7 +250,7 @@ def common_options(parser: Parser) -> None:
 def training_options(parser: Parser) -> None:
     """What every command that trains takes."""
     parser.add_argument(
-        "--data", type=text, metavar="NAME|PATH", help="digits, mnist, fashion-mnist, cifar10 or a folder (digits)"
+        "--data", type=text, metavar="NAME|PATH", help="a set that `likelier data` lists, or a folder (digits)"
     )
     parser.add_argument("--data-root", type=text, metavar="DIR", help="where the named sets are (LIKELIER_DATA)")
     budget = parser.add_mutually_exclusive_group()

@@ -53,7 +53,9 @@ def fetch(given: Given) -> None:
             audience.note(f"{name} is here already: nothing was fetched")
         else:
             fetch_files(REMOTES[name], folder, audience)
-    found = sources.find(name, root)
+        found = sources.find(name, root)
+        if not found.verified:
+            audience.note(f"{found.path} is used before {folder}: move it away, or name it by its path")
     if given.get("json"):
         print_json(description(found.images) | place_of(found))
     else:

@@ -73,14 +73,16 @@ def find(name: str, root: str | Path | None = None) -> Found:
     """
     module = source(name)
     if not module.NEEDS_ROOT:
-        return Found(replace(module.load(name), source=name), None, "the package", True)
+        embedded: Images = module.load(name)
+        return Found(replace(embedded, source=name, found=embedded.digest), None, "the package", True)
     from likelier.data.places import copies
 
     folder = existing(root, name)
     for place in copies(name, folder):
         images, verified = place.read(name, place.path)
         recorded = None if place.root is None else str(place.root)
-        return Found(replace(images, source=name, root=recorded), place.path, place.whose, verified)
+        images = replace(images, source=name, root=recorded, found=images.digest)
+        return Found(images, place.path, place.whose, verified)
     there = f"{folder / name}, " if folder else ""
     raise InputError(
         f"{name} is neither in {there}the cache, nor where torchvision or Keras would keep it: "
@@ -118,7 +120,7 @@ def load(name_or_path: str | Path = "digits", root: str | Path | None = None) ->
     if path.exists():
         idx = importlib.import_module(f"{__name__}.idx")
         own: Images = idx.load_folder(path)
-        return replace(own, source=str(path.resolve()))
+        return replace(own, source=str(path.resolve()), found=own.digest)
     if os.sep in name:
         raise InputError(
             f"there is no folder {path}: --data takes a folder with IDX files, or one of {', '.join(sorted(known))}"
