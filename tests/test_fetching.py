@@ -281,6 +281,12 @@ def serving(mirror: Mirror) -> Iterator[Mirror]:
 SHORT = Patience(timeout=0.3, slowest=1_000, attempts=2, pause=0.01)
 
 
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is on this machine, whatever leads out of it."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
 @pytest.fixture
 def mirror() -> Iterator[Mirror]:
     with serving(Mirror()) as found:

@@ -235,6 +235,7 @@ def test_the_real_mnist_of_keras_is_the_real_mnist(data_root: Path) -> None:
 @pytest.fixture
 def emnist_mirror(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A server of the standard library that has a small EMNIST, and a catalogue that names it."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     there = root.parent / "mirror"
     written = emnist_archive(there, files_of("emnist-letters"))
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(there))
