@@ -276,7 +276,7 @@ def training_options(parser: Parser) -> None:
         "--data",
         type=text,
         metavar="NAME|PATH",
-        help="digits, mnist, …, or your own: a folder of pictures, an .npz or .npy (digits)",
+        help="a set that `likelier data` lists, or your own: a folder of pictures, an .npz or .npy (digits)",
     )
     parser.add_argument("--data-root", type=text, metavar="DIR", help="where the named sets are (LIKELIER_DATA)")
     shape_options(parser)
@@ -456,14 +456,17 @@ def carry_out(arguments: Sequence[str] | None) -> None:
     options = parser.parse_args(arguments)
     given = merged(parser.active(options)[-1], options)
     gc.disable()  # a sixth of the time of importing torch: nothing of it is garbage
-    from likelier import commands, data_commands
+    if options.command == "data":
+        from likelier.data_commands import ACTIONS
 
+        action = ACTIONS[options.action]
+    else:
+        from likelier.commands import COMMANDS
+
+        action = COMMANDS[options.command]
     gc.freeze()
     gc.enable()
-    if options.command == "data":
-        data_commands.ACTIONS[options.action](given)
-    else:
-        commands.COMMANDS[options.command](given)
+    action(given)
 
 
 def complain(message: str) -> int:
