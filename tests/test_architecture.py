@@ -17,7 +17,7 @@ ROOMS = [  # from the ground up: a room may import from those above it in this l
     {"errors", "rng", "threads"},
     {"files"},
     {"images", "distributions", "losses", "schedules"},
-    {"nn", "adam", "data", "metrics", "pictures", "likelihood", "verdict"},
+    {"nn", "adam", "augmentation", "data", "metrics", "pictures", "likelihood", "verdict"},
     {"family", "run", "features", "stability"},
     {"tape"},
     {"families", "loop", "watch", "report", "describe", "reference", "samples"},
