@@ -10,7 +10,7 @@ from likelier.errors import InputError
 from likelier.family import Decodes, build, configure, find, names
 from likelier.images import Images, Shape, Split
 from likelier.loop import Game
-from likelier.nn import Network, Networks, halvings
+from likelier.nn import Networks, halvings
 from likelier.rehearsal import rehearse
 from likelier.tape import TapedTurn
 
@@ -98,13 +98,6 @@ def test_a_residual_block_passes_its_input_on():
 def test_features_are_as_many_as_is_said(kind: str):
     trunk, n = Networks(network=kind).image_to_features((3, 33, 17))
     assert trunk(torch.zeros(2, 3, 33, 17)).shape == (2, n)
-
-
-def test_pixels_are_where_they_were():
-    """What is cut off after the last doubling is the padding's share: an image keeps its middle."""
-    decoder = Networks(network="conv", width=4).vector_to_image(2, (3, 11, 14))
-    assert isinstance(decoder, Network)
-    assert decoder(torch.zeros(2, 2)).shape == (2, 3, 11, 14)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ ONE_WAY_ROUND = {"digits", "mnist", "kmnist", "emnist-letters"}
 """Sets of characters: a mirrored one is another, or none."""
 
 
-def check_augmentations(kinds: Sequence[str], images: Images) -> list[str]:
+def check_augmentations(kinds: object, images: Images) -> list[str]:
     """The kinds of augmentation, each once.
 
     Raises:
