@@ -1,6 +1,12 @@
 """Augmentation: what is done to a batch, that it hangs on the seed alone, and that nothing measured is touched."""
 
+import json
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,10 +14,13 @@ import torch
 import likelier
 from likelier import rng
 from likelier.augmentation import KINDS, Augmentation, check_augmentations
+from likelier.comparison import command_of, job_of, read_plan
 from likelier.errors import InputError
 from likelier.family import build, find
 from likelier.images import Images, as_float
 from likelier.loop import Game
+from likelier.run import Run
+from likelier.side_by_side import train_side_by_side
 from likelier.tape import TapedTurn
 
 
@@ -124,3 +133,44 @@ def test_characters_are_never_mirrored(digits: Images, name: str):
         check_augmentations(["flip"], replace(digits, name=name))
     assert check_augmentations(["shift", "shift"], replace(digits, name=name)) == ["shift"]
     assert check_augmentations(list(KINDS), replace(digits, name="cifar10")) == ["shift", "flip"]
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "likelier", *map(str, words), "-q"]
+
+
+def test_a_killed_run_goes_on_with_its_augmentation(tmp_path: Path):
+    options = ["--images", 40_000, "--augment", "shift", "--checkpoint-seconds", 0.05, "--looks", 2]
+    process = subprocess.Popen(command("train", "vae", *options, "--out", tmp_path / "killed"))
+    log, deadline = tmp_path / "killed" / "timing.jsonl", time.monotonic() + 60
+    while not (log.exists() and log.stat().st_size) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    subprocess.run(command("train", "--resume", tmp_path / "killed"), check=True)
+    whole = likelier.train("vae", images=40_000, augment=["shift"], looks=2, out=tmp_path / "whole")
+    killed = Run.open(tmp_path / "killed")
+    assert killed.config["augment"] == ["shift"]
+    assert killed.state().digest_without_clock() == whole.state().digest_without_clock()
+    assert (killed.path / "metrics.jsonl").read_bytes() == (whole.path / "metrics.jsonl").read_bytes()
+
+
+def test_a_comparison_keeps_its_augmentation_and_its_workers_honour_it(tmp_path: Path):
+    comparison = likelier.compare(["gan"], "digits", images=256, augment=["shift"], out=tmp_path / "compared")
+    plan = read_plan(comparison.path / "compare.json")
+    assert plan["augment"] == comparison.runs[0].config["augment"] == ["shift"]
+    assert "--augment shift" in command_of(plan)
+    job = job_of(tmp_path, plan, likelier.load_images("digits"), "gan", 0)
+    train_side_by_side([job], 1, torch.get_num_threads(), lambda job, news: None)
+    digests = [run.state().digest_without_clock() for run in (Run.open(job["out"]), *comparison.runs)]
+    assert digests[0] == digests[1]
+
+
+def test_a_strangers_run_with_no_list_is_refused_in_one_line(tmp_path: Path):
+    run = likelier.train("vae", images=256, out=tmp_path / "run")
+    (run.path / "done").unlink()
+    for found in (5, "flip", ["flip"], ["nothing"], None):
+        config = json.loads((run.path / "config.json").read_text())
+        (run.path / "config.json").write_text(json.dumps({**config, "augment": found}))
+        with pytest.raises(InputError, match="aug"):
+            likelier.resume(run.path)

@@ -45,7 +45,7 @@ Given = dict[str, Any]
 REAL = {"train–train": "real (train)", "train–test": "real (test)"}
 """What real images score: the floor of every measure of samples."""
 SHORT = {**REAL, "untrained encoder": "untrained"}
-TRAINING = ("data", "data_root", "epochs", "images", "minutes", "seed", "out", "device")
+TRAINING = ("data", "data_root", "epochs", "images", "minutes", "seed", "out", "device", "augment")
 FIGURES = {
     "frechet_distance": "FD",
     "kernel_distance": "KID",

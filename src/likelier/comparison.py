@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, NotRequired, Protocol, runtime_checkable
 
 import pydantic
 import torch
 from typing_extensions import TypedDict
 
 from likelier import data as sources
+from likelier.augmentation import check_augmentations
 from likelier.errors import InputError, unknown
 from likelier.experiment import CHECKPOINT_SECONDS, Budget, resume, train, whole
 from likelier.family import build, configure, find, names
@@ -49,6 +50,8 @@ class Plan(TypedDict):
     """Declared before training: the number of pairs is what the verdicts are corrected for."""
     extractor: str | None
     """The ONNX file of another network, if figures are to be taken in its features."""
+    augment: NotRequired[list[str]]
+    """What is done to training images each time they come."""
 
 
 FAMILIES = ("vae", "gan", "dcgan", "vae_gan")
@@ -121,6 +124,7 @@ def compare(
     out: str | Path | None = None,
     device: str = "auto",
     settings: Mapping[str, Any] | None = None,
+    augment: Sequence[str] = (),
     judge: str | Path | None = None,
     jobs: int | None = None,
     audience: Audience | None = None,
@@ -129,7 +133,7 @@ def compare(
 
     Args:
         families: names or dotted paths; each is trained once per seed.
-        data, data_root, epochs, images, minutes, device: as in `likelier.train`.
+        data, data_root, epochs, images, minutes, device, augment: as in `likelier.train`.
         seed, seeds: the first training seed, and how many follow on from it.
         out: the folder to make; by default `runs/compare-DATA`.
         settings: by name, for every family that has one of that name; `FAMILY.name` is for one family alone.
@@ -158,8 +162,9 @@ def compare(
     check_usable(image_set)
     if judge is not None:
         ONNX(judge).check(image_set)  # refused now, and not after hours
+    augmentations = check_augmentations(augment, image_set)
     for name, config in configs.items():
-        rehearse(build(find(name), config, image_set, first), image_set, first, chosen)
+        rehearse(build(find(name), config, image_set, first), image_set, first, chosen, augmentations)
     path = Path(out) if out is not None else Path("runs") / f"compare-{image_set.name}"
     plan: Plan = {
         "format": FORMAT,
@@ -175,6 +180,7 @@ def compare(
         "primary": PRIMARY,
         "pairs": list(combinations(by_family, 2)),
         "extractor": None if judge is None else str(Path(judge).resolve()),
+        "augment": augmentations,
     }
     workers_for(plan, image_set, 1, jobs)  # refused before anything is written
     make_folder(path, {"compare.json": plan})
@@ -362,6 +368,7 @@ def job_of(path: Path, plan: Plan, images: Images, family: str, seed: int) -> di
         "out": str(path / "runs" / f"{family}-seed{seed}"),
         "device": plan["device"],
         "settings": plan["settings"][family],
+        "augment": plan.get("augment", []),
         "checkpoint_seconds": CHECKPOINT_SECONDS,
     }
 
@@ -445,6 +452,7 @@ def command_of(plan: Plan) -> str:
     words += ["--seed", str(first)] if first else []
     words += ["--seeds", str(n)] if n > 1 else []
     words += ["--extractor", Path(plan["extractor"]).name] if plan["extractor"] else []
+    words += ["--augment", ",".join(plan["augment"])] if plan.get("augment") else []
     words += ["--device", plan["device"]] if plan["device"] != "auto" else []
     for family, own in plan["settings"].items():
         words += [w for name, value in own.items() for w in ("--set", f"{family}.{name}={value}")]

@@ -223,7 +223,8 @@ class Networks:
         """ValueError for a size that the chosen network does not have, or a batch that it cannot take."""
         used, idle = ("hidden", "width") if self.network == "mlp" else ("width", "hidden")
         if getattr(self, idle) != next(f.default for f in fields(self) if f.name == idle):
-            raise ValueError(f"no {idle} beside network={self.network}, the size of which is {used}")
+            one = f"in a comparison, FAMILY.{idle} is of one family alone"
+            raise ValueError(f"no {idle} beside network={self.network}, the size of which is {used}; {one}")
         if self.network != "mlp" and getattr(self, "batch", 2) < 2:
             raise ValueError(f"batch > 1 beside network={self.network}, which normalises by the batch")
         return self
