@@ -8,23 +8,42 @@ them (Karras et al.: Training Generative Adversarial Networks with Limited Data,
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from likelier import rng
 from likelier.errors import InputError, unknown
 from likelier.images import Images
 
-KINDS = {
-    "shift": "by up to an eighth of each side, the pixels of the edge repeated",
-    "flip": "left and right exchanged, every other time",
-}
 ONE_WAY_ROUND = {"digits", "mnist", "kmnist", "emnist-letters"}
 """Sets of characters: a mirrored one is another, or none."""
 
 
+def shifted(x: Tensor, most: int, chance: torch.Generator) -> Tensor:
+    """Each image of [n, c, h, w] moved by up to `most` pixels in either direction, its border repeated."""
+    n, c, h, w = x.shape
+    down, right = torch.randint(-most, most + 1, (2, n, 1), generator=chance).to(x.device)
+    rows = (down + torch.arange(h, device=x.device)).clamp(0, h - 1)  # [n, h]
+    columns = (right + torch.arange(w, device=x.device)).clamp(0, w - 1)  # [n, w]
+    pixels = (w * rows[:, :, None] + columns[:, None, :]).view(n, 1, h * w)
+    return x.flatten(2).gather(2, pixels.expand(n, c, h * w)).view(n, c, h, w)
+
+
+def shift(x: Tensor, chance: torch.Generator) -> Tensor:
+    """By up to an eighth of the shorter side: 4 of CIFAR-10's 32 pixels, as since He et al. 2016, arXiv 1512.03385."""
+    return shifted(x, max(1, min(x.shape[-2:]) // 8), chance)
+
+
+def flip(x: Tensor, chance: torch.Generator) -> Tensor:
+    """Left and right exchanged in every other image of [n, c, h, w]."""
+    chosen = torch.randint(2, (len(x), 1, 1, 1), generator=chance).bool().to(x.device)
+    return torch.where(chosen, x.flip(-1), x)
+
+
+KINDS = {"shift": shift, "flip": flip}
+
+
 def check_augmentations(kinds: object, images: Images) -> list[str]:
-    """The kinds of augmentation, each once.
+    """The kinds of augmentation, each once and in the order in which they are applied.
 
     Raises:
         InputError: no list, a kind that there is none of, or mirrored characters.
@@ -43,7 +62,7 @@ def check_augmentations(kinds: object, images: Images) -> list[str]:
             f"augment = flip with {images.name}: a mirrored character is another one, or none; shift is what these "
             "images can take"
         )
-    return list(dict.fromkeys(kinds))
+    return [kind for kind in KINDS if kind in kinds]
 
 
 class Augmentation:
@@ -57,25 +76,11 @@ class Augmentation:
     def __init__(self, kinds: Sequence[str], seed: int) -> None:
         self.kinds, self.seed = kinds, seed
 
-    def __call__(self, images: UInt8[Tensor, "n c h w"], position: int) -> UInt8[Tensor, "n c h w"]:
-        """The batch that begins at `position`, changed; itself if nothing is to be."""
+    def __call__(self, images: Tensor, position: int) -> Tensor:
+        """The batch [n, c, h, w] that begins at `position`, changed; itself if nothing is to be."""
         if not self.kinds:
             return images
-        n, _, h, w = images.shape
-        chance = rng.generator(self.seed, position)  # on the CPU, so that it is the same whatever device trains
-        rows, columns = torch.arange(h).expand(n, h), torch.arange(w).expand(n, w)
-        if "shift" in self.kinds:
-            rows, columns = shifted(rows, chance), shifted(columns, chance)
-        if "flip" in self.kinds:
-            mirrored = torch.randint(2, (n, 1), generator=chance).bool()
-            columns = torch.where(mirrored, columns.flip(1), columns)
-        rows, columns = rows.to(images.device), columns.to(images.device)
-        found = images.gather(2, rows[:, None, :, None].expand_as(images))
-        return found.gather(3, columns[:, None, None, :].expand_as(images))
-
-
-def shifted(places: Int64[Tensor, "n side"], chance: torch.Generator) -> Int64[Tensor, "n side"]:
-    """Where each pixel comes from after a shift of each image; the edge stands for what is beyond it."""
-    n, side = places.shape
-    most = -(-side // 8)  # 4 of CIFAR-10's 32 pixels, as is common since He et al. 2016, arXiv 1512.03385
-    return (places + torch.randint(-most, most + 1, (n, 1), generator=chance)).clamp(0, side - 1)
+        chance = rng.generator(self.seed, position)  # of the CPU, so that it is the same whatever device trains
+        for kind in self.kinds:
+            images = KINDS[kind](images, chance)
+        return images
