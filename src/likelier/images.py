@@ -55,6 +55,8 @@ class Images:
     """What `likelier.load_images` finds it by again: a name, or a full path; None for images made in Python."""
     root: str | None = None
     """The folder of the named sets that it was found in, where it needs one."""
+    found: str | None = None
+    """The digest of what was found there: images that were changed in Python since then are others."""
 
     def __post_init__(self) -> None:
         if self.train.images.shape[1:] != self.test.images.shape[1:]:
@@ -74,6 +76,16 @@ class Images:
         """(channels, height, width) of every image."""
         c, h, w = self.train.images.shape[1:]
         return c, h, w
+
+    @property
+    def can_be_found(self) -> bool:
+        """Whether `source` gives these same images again, to another process or another day."""
+        return self.source is not None and self.found == self.digest
+
+    @property
+    def known_as(self) -> str:
+        """What a plan or a run calls them: what they are found by, or else their name."""
+        return self.source if self.source is not None and self.can_be_found else self.name
 
     @cached_property
     def digest(self) -> str:

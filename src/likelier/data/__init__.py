@@ -61,15 +61,15 @@ def load(name_or_path: str | Path = "digits", root: str | Path | None = None) ->
         module = importlib.import_module(f"{__name__}.{known[name]}")
         if not module.NEEDS_ROOT:
             embedded: Images = module.load(name)
-            return replace(embedded, source=name)
+            return replace(embedded, source=name, found=embedded.digest)
         folder = existing(root, name)
         found: Images = module.load(name, folder)
-        return replace(found, source=name, root=str(folder.resolve()))
+        return replace(found, source=name, root=str(folder.resolve()), found=found.digest)
     path = Path(name_or_path)
     if path.exists():
         idx = importlib.import_module(f"{__name__}.idx")
         own: Images = idx.load_folder(path)
-        return replace(own, source=str(path.resolve()))
+        return replace(own, source=str(path.resolve()), found=own.digest)
     if os.sep in name:
         raise InputError(
             f"there is no folder {path}: --data takes a folder with IDX files, or one of {', '.join(sorted(known))}"
