@@ -190,8 +190,8 @@ def resnet_up(latent: int, width: int, shape: Shape) -> Network:
     """A residual block before each doubling: [b, latent] → [b, c, h, w].
 
     Pixels are doubled and then convolved, as in the residual generators of Gulrajani et al. 2017, arXiv 1704.00028,
-    appendix, and Miyato et al. 2018, arXiv 1802.05957: with transposed convolutions in their place, samples had
-    chequered patterns (decision 12).
+    and Miyato et al. 2018, arXiv 1802.05957: with transposed convolutions in their place, samples had chequered
+    patterns (decision 12).
     """
     *rest, (last, c) = pairwise(reversed(channels(shape, width)))
     small = deepest(shape, width)
