@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from likelier import rng
+from likelier.comparison import settings_by_family
 from likelier.describe import family_in_words
 from likelier.errors import InputError
 from likelier.family import Decodes, build, configure, find, names
@@ -140,3 +141,17 @@ def test_the_settings_say_what_they_mean(name: str):
     assert told["network"]["wanted"] == "mlp, conv or resnet"
     assert "mlp" in told["hidden"]["meaning"]
     assert "conv and resnet" in told["width"]["meaning"]
+
+
+def test_a_size_that_is_given_to_all_goes_to_those_that_have_it():
+    families = ["vae", "dcgan"]
+    assert settings_by_family(families, {"width": 4}) == {"vae": {}, "dcgan": {"width": 4}}
+    assert settings_by_family(families, {"hidden": 4}) == {"vae": {"hidden": 4}, "dcgan": {}}
+    both = {"network": "resnet", "width": 4}
+    assert settings_by_family(families, both) == {"vae": both, "dcgan": both}
+    own = settings_by_family(families, {"width": 4, "vae.width": 8})
+    assert own == {"vae": {"width": 8}, "dcgan": {"width": 4}}
+    with pytest.raises(InputError, match="no width beside network=mlp"):
+        configure(find("vae"), own["vae"])
+    with pytest.raises(InputError, match="no hidden beside network=resnet"):
+        configure(find("dcgan"), settings_by_family(families, {"network": "resnet", "hidden": 4})["dcgan"])

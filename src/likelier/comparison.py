@@ -22,6 +22,7 @@ from likelier.files import read_json
 from likelier.images import Images
 from likelier.loop import resolve_device
 from likelier.measuring import measure, read_measures
+from likelier.nn import Networks
 from likelier.reference import Reference, most_samples
 from likelier.rehearsal import rehearse
 from likelier.report import verdicts_on, write_report
@@ -434,6 +435,8 @@ def settings_by_family(families: Sequence[str], settings: Mapping[str, Any]) -> 
 
     >>> settings_by_family(["vae", "gan"], {"hidden": 64, "gan.lr": 1e-3})
     {'vae': {'hidden': 64}, 'gan': {'hidden': 64, 'lr': 0.001}}
+    >>> settings_by_family(["vae", "dcgan"], {"width": 8})  # of convolutions, which a VAE has with network=conv
+    {'vae': {}, 'dcgan': {'width': 8}}
     """
     if not families:
         raise InputError("no family is named: wanted one or more, as `likelier families` lists them")
@@ -453,6 +456,20 @@ def settings_by_family(families: Sequence[str], settings: Mapping[str, Any]) -> 
             raise unknown("setting", name, every, "`likelier families NAME` lists those of one family")
         for owner in owners:
             found[owner][name] = value
+    return without_idle_settings(found, settings)
+
+
+def without_idle_settings(found: dict[str, dict[str, Any]], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """A size that was given to all goes to those whose network has it; one that nobody has stays, to be refused."""
+    idle = {
+        family: config.idle_setting(own)
+        for family, own in found.items()
+        if issubclass(config := find(family).Config, Networks)
+    }
+    for family, name in idle.items():
+        used = any(name in own and idle.get(other) != name for other, own in found.items())
+        if used and f"{family}.{name}" not in given:
+            found[family].pop(name, None)
     return found
 
 

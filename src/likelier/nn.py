@@ -1,11 +1,11 @@
 """Networks that several families share, seeded initial weights, and the moving average of weights."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -228,13 +228,19 @@ class Networks:
     @model_validator(mode="after")
     def check_networks(self) -> "Networks":
         """ValueError for a size that the chosen network does not have, or a batch that it cannot take."""
-        used, idle = ("hidden", "width") if self.network == "mlp" else ("width", "hidden")
-        if getattr(self, idle) != next(f.default for f in fields(self) if f.name == idle):
-            one = f"in a comparison, FAMILY.{idle} is of one family alone"
-            raise ValueError(f"no {idle} beside network={self.network}, the size of which is {used}; {one}")
+        default, idle = {f.name: f.default for f in fields(self)}, self.idle_setting({"network": self.network})
+        if getattr(self, idle) != default[idle]:
+            used = "width" if idle == "hidden" else "hidden"
+            raise ValueError(f"no {idle} beside network={self.network}, the size of which is {used}")
         if self.network != "mlp" and getattr(self, "batch", 2) < 2:
             raise ValueError(f"batch > 1 beside network={self.network}, which normalises by the batch")
         return self
+
+    @classmethod
+    def idle_setting(cls, settings: Mapping[str, Any]) -> str:
+        """The size that does nothing beside these settings: a network has only the other."""
+        default = next(f.default for f in fields(cls) if f.name == "network")
+        return "width" if settings.get("network", default) == "mlp" else "hidden"
 
     @property
     def size(self) -> int:
