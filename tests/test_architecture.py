@@ -16,6 +16,7 @@ ROOT = Path(likelier.__file__).parent
 ROOMS = [  # from the ground up: a room may import from those above it in this list, and from its own line
     {"errors", "rng", "threads"},
     {"files"},
+    {"fetching"},
     {"images", "distributions", "losses", "schedules"},
     {"nn", "adam", "augmentation", "data", "metrics", "pictures", "likelihood", "verdict"},
     {"family", "run", "features", "stability"},
@@ -27,6 +28,7 @@ ROOMS = [  # from the ground up: a room may import from those above it in this l
     {"side_by_side"},
     {"comparison"},
     {"progress", "commands", "likelihood_command"},
+    {"data_commands"},
     {"cli"},
     {"__main__"},
 ]

@@ -1,0 +1,152 @@
+"""What `likelier data` does: one function for each action, and the list where none is given."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from likelier import data as sources
+from likelier.commands import Given, print_json
+from likelier.data import Found
+from likelier.data.catalogue import REMOTES
+from likelier.data.places import Place, cached, copies
+from likelier.errors import InputError
+from likelier.fetching import OnProgress, Remote
+from likelier.fetching import fetch as fetch_file
+from likelier.images import Images
+from likelier.progress import Terminal
+
+
+def list_sets(given: Given) -> None:
+    """`likelier data`: what is here, and why what is not is not."""
+    root = given.get("data_root")
+    if root is not None and not Path(root).is_dir():
+        raise InputError(f"--data-root {root} is no folder: wanted the one that holds mnist/ or fashion-mnist/")
+    listed = {name: whether_here(name, root) for name in sorted(sources.sources())}
+    if given.get("json"):
+        print_json(listed)
+    else:
+        print("\n".join(f"{name:14} {in_words(state)}" for name, state in listed.items()))
+        print("\nA folder with the four IDX files of the MNIST family is given by its path.")
+
+
+def describe(given: Given) -> None:
+    """`likelier data NAME|PATH`."""
+    found = description(sources.load(given["data"], given.get("data_root")))
+    if given.get("json"):
+        print_json(found)
+        return
+    classes = found["classes"]
+    shown = classes if len(classes) <= 20 else [*classes[:3], "…", classes[-1]]
+    found |= {"shape": "×".join(map(str, found["shape"])), "classes": f"{len(classes)}: {', '.join(shown)}"}
+    print("\n".join(f"{key:8} {value}" for key, value in found.items()))
+
+
+def fetch(given: Given) -> None:
+    """`likelier data fetch NAME`: what is here already is left as it is."""
+    name, root = given["data"], given.get("data_root")
+    sources.existing(root, name)
+    if not sources.source(name).NEEDS_ROOT:
+        raise InputError(f"{name} comes with the package: there is nothing to fetch")
+    folder = Path(root) / name if root else cached(name)
+    with Terminal(given.get("quiet", False)) as audience:
+        if whether_here(name, root).get("verified"):
+            audience.note(f"{name} is here already: nothing was fetched")
+        else:
+            fetch_files(REMOTES[name], folder, audience)
+        found = sources.find(name, root)
+        if not found.verified:
+            audience.note(f"{found.path} is used before {folder}: move it away, or name it by its path")
+    if given.get("json"):
+        print_json(description(found.images) | place_of(found))
+    else:
+        print(in_words(description(found.images) | place_of(found)))
+
+
+def fetch_files(remotes: Sequence[Remote], folder: Path, audience: Terminal) -> None:
+    """The files of a set, one after the other, their bytes counted on the terminal."""
+    for remote in remotes:
+        audience.counting(f"fetching {remote.name}", "kB")
+        waiting = partial(audience.note, f"another process is fetching {remote.name}: waiting for it")
+        fetch_file(remote, folder, on_progress=in_kilobytes(audience), on_wait=waiting)
+
+
+def in_kilobytes(audience: Terminal) -> OnProgress:
+    """Progress in bytes, told in thousands of them."""
+    return lambda seen, total: audience.progress(seen // 1000, -(-total // 1000), {})
+
+
+def check(given: Given) -> None:
+    """`likelier data check [NAME]`: every copy that is here, whether it is used or not; exit code 2 if one is bad."""
+    names = [given["data"]] if "data" in given else sorted(sources.sources())
+    root = sources.existing(given.get("data_root"), "mnist")
+    checked = [checked_copy(name, place) for name in names for place in present(name, root)]
+    if "data" in given and not checked:
+        sources.find(given["data"], root)  # raises, and says what to do
+    if given.get("json"):
+        print_json(checked)
+    else:
+        print("\n".join(f"{copy['name']:14} {copy['path']}: {copy['state']}" for copy in checked))
+    if bad := [copy for copy in checked if not copy["usable"]]:
+        raise InputError(f"{len(bad)} of {len(checked)} copies cannot be used: {bad[0]['state']}")
+
+
+def present(name: str, root: Path | None) -> Iterator[Place]:
+    """The copies of a set that is looked for on the disk."""
+    return copies(name, root) if sources.source(name).NEEDS_ROOT else iter(())
+
+
+def checked_copy(name: str, place: Place) -> Given:
+    """One copy, read to its end."""
+    try:
+        _, verified = place.read(name, place.path)
+        usable, state = True, "verified" if verified else sources.UNVERIFIED
+    except InputError as error:
+        usable, state = False, str(error)
+    return {"name": name, "path": str(place.path), "whose": place.whose, "usable": usable, "state": state}
+
+
+def whether_here(name: str, root: str | None) -> Given:
+    """What a named set is, and where, or why it is not here."""
+    try:
+        found = sources.find(name, root)
+    except InputError as error:
+        return {"name": name, "not_here": str(error)}
+    return description(found.images) | place_of(found)
+
+
+def place_of(found: Found) -> Given:
+    """Where a set is."""
+    path = None if found.path is None else str(found.path)
+    return {"path": path, "whose": found.whose, "verified": found.verified}
+
+
+def in_words(found: Given) -> str:
+    """One line on a set of the list."""
+    if "not_here" in found:
+        return f"not here: {found['not_here']}"
+    size, classes = "×".join(map(str, found["shape"])), len(found["classes"])
+    words = (
+        f"{found['train']:,} + {found['test']:,} images of {size}, {classes} classes, digest {found['digest'][:12]}…"
+    )
+    where = f"{found['whose']} ({found['path']})" if found["path"] else found["whose"]
+    return f"{words}, in {where}{'' if found['verified'] else '; ' + sources.UNVERIFIED}"
+
+
+def description(images: Images) -> Given:
+    """An image set in figures."""
+    return {
+        "name": images.name,
+        "shape": list(images.shape),
+        "train": len(images.train),
+        "test": len(images.test),
+        "classes": list(images.classes),
+        "digest": images.digest,
+    }
+
+
+ACTIONS: dict[str | None, Callable[[Given], None]] = {
+    None: list_sets,
+    "describe": describe,
+    "fetch": fetch,
+    "check": check,
+}
