@@ -178,6 +178,8 @@ def at_path(path: Path, options: Options, progress: OnProgress | None) -> Images
     full = str(path.resolve())
     if not full.isprintable():
         raise InputError(f"{printable(full)} cannot be written down in a run: wanted a path of readable characters")
+    if not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK):
+        raise InputError(f"{path} cannot be read: wanted the permission to; chmod u+rX gives it to its owner")
     for module in (idx, arrays, folder):  # any folder may be one of pictures
         if module.recognises(path):
             found: Images = module.load_path(path, options, progress)
