@@ -38,7 +38,7 @@ LATE = (0.6, 0.7, 0.8, 0.9)
 
 
 class TrainingStep:
-    """The `Step` of a real run: batches resident on the device, noise from the run's own generator."""
+    """The `Step` of a real run: batches on the device, noise from the run's own generator."""
 
     def __init__(self, batches: Batches, batch: int, noise: torch.Generator) -> None:
         self.batches, self.batch, self.noise = batches, batch, noise
@@ -60,13 +60,13 @@ class TrainingStep:
 
     def _stored(self) -> UInt8[Tensor, "b c h w"]:
         self._drawn = self.batches.next_indices(self.batch)
-        return self.batches.images.index_select(0, self._drawn)
+        return self.batches.source.images(self._drawn)
 
     def labels(self) -> Int64[Tensor, " b"]:
         """The classes of the images last drawn."""
         if self._drawn is None:
             raise RuntimeError("labels() belongs to the last images(), and none were drawn")
-        return self.batches.labels.index_select(0, self._drawn)
+        return self.batches.source.labels(self._drawn)
 
     def randn(self, *shape: int) -> Tensor:
         """Standard normal noise on the training device."""
