@@ -27,6 +27,7 @@ ROOMS = [  # from the ground up: a room may import from those above it in this l
     {"side_by_side"},
     {"comparison"},
     {"progress", "commands", "likelihood_command"},
+    {"data_commands"},
     {"cli"},
     {"__main__"},
 ]

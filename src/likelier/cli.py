@@ -30,6 +30,9 @@ OVERVIEW = """likelier trains VAEs, GANs and their hybrids under the same rules 
 class Parser(argparse.ArgumentParser):
     """argparse, with errors of one line that name the nearest option or command."""
 
+    otherwise: str | None = None
+    """The action of a first word that names none: `likelier data mnist` is `likelier data describe mnist`."""
+
     def __init__(self, **options: Any) -> None:
         super().__init__(
             allow_abbrev=False,
@@ -52,15 +55,24 @@ class Parser(argparse.ArgumentParser):
             raise InputError(f"{rest[0]!r} is not known here: {guess}`likelier {options.command} --help` lists what is")
         return options
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """As argparse; a first word that names no action goes to the one that takes any."""
+        if self.otherwise and isinstance(action, argparse._SubParsersAction) and arg_strings[0] not in action.choices:
+            arg_strings = [self.otherwise, *arg_strings]
+        return super()._get_values(action, arg_strings)
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """A choice that is none is answered with the nearest one; the only choice here is the command."""
         if action.choices is not None and value not in action.choices:
             raise unknown("command", value, action.choices, "`likelier --help` tells what each does")
 
     def active(self, options: Options) -> "list[Parser]":
-        """This parser, and the one of the command that was given."""
-        chosen = [a.choices[options.command] for a in self._actions if isinstance(a, argparse._SubParsersAction)]
-        return [self, *chosen]
+        """This parser, and those of the command and the action that were given."""
+        found = [self]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction) and (name := getattr(options, action.dest)):
+                found += action.choices[name].active(options)
+        return found
 
 
 def number(least: float, most: float = math.inf, above: bool = False) -> Callable[[str], float]:
@@ -192,13 +204,36 @@ def build_parser() -> Parser:
     report.add_argument("runs", nargs="+", type=text, metavar="RUN")
     report.add_argument("--out", type=text, metavar="FILE", help="FILE.html (report.html)")
 
-    data = command("data", "List the image sets, or describe one.")
-    data.add_argument("data", nargs="?", type=text, metavar="NAME|PATH")
+    data = command("data", "List the image sets, or do something with one: `likelier data mnist` describes mnist.")
     data.add_argument("--data-root", type=text, metavar="DIR", help="where the named sets are (LIKELIER_DATA)")
+    data_actions(data)
 
     families = command("families", "List the families, or describe one: its paper, its players, its settings.")
     families.add_argument("family", nargs="?", type=text, metavar="FAMILY")
     return parser
+
+
+def data_actions(data: Parser) -> None:
+    """What `likelier data` does besides listing; each action has its function in data_commands.py."""
+    actions = data.add_subparsers(dest="action", metavar="ACTION|NAME|PATH", required=False)
+    data.otherwise = "describe"
+
+    def action(name: str, summary: str) -> Parser:
+        found: Parser = actions.add_parser(name, help=summary, description=summary)
+        common_options(found)
+        return found
+
+    describe = action("describe", "Describe one set in figures.")
+    describe.add_argument("data", type=text, metavar="NAME|PATH")
+    describe.add_argument("--data-root", type=text, metavar="DIR", help="where the named sets are (LIKELIER_DATA)")
+
+    fetch = action("fetch", "Download a named set, verify it, and keep it where every command finds it.")
+    fetch.add_argument("data", type=text, metavar="NAME")
+    fetch.add_argument("--data-root", type=text, metavar="DIR", help="put it into DIR/NAME (the cache)")
+
+    check = action("check", "Verify every copy of the named sets that is here, or of one of them.")
+    check.add_argument("data", nargs="?", type=text, metavar="NAME")
+    check.add_argument("--data-root", type=text, metavar="DIR", help="where the named sets are (LIKELIER_DATA)")
 
 
 def common_options(parser: Parser) -> None:
@@ -340,7 +375,7 @@ def converted(path: Path, action: argparse.Action, name: str, value: Any) -> Any
 
 def merged(parser: Parser, options: Options) -> dict[str, Any]:
     """The options of the command: those of --config, and over them those of the command line."""
-    given = {name: value for name, value in vars(options).items() if name not in ("command", "config")}
+    given = {name: value for name, value in vars(options).items() if name not in ("command", "action", "config")}
     if given.get("families") == []:
         del given["families"]
     if "settings" in given:
@@ -392,13 +427,16 @@ def carry_out(arguments: Sequence[str] | None) -> None:
     """Read the options and do what the command does."""
     parser = build_parser()
     options = parser.parse_args(arguments)
-    given = merged(parser.active(options)[1], options)
+    given = merged(parser.active(options)[-1], options)
     gc.disable()  # a sixth of the time of importing torch: nothing of it is garbage
-    from likelier import commands
+    from likelier import commands, data_commands
 
     gc.freeze()
     gc.enable()
-    commands.COMMANDS[options.command](given)
+    if options.command == "data":
+        data_commands.ACTIONS[options.action](given)
+    else:
+        commands.COMMANDS[options.command](given)
 
 
 def complain(message: str) -> int:

@@ -501,57 +501,6 @@ def report(given: Given) -> None:
     tell_file(out, given)
 
 
-def data(given: Given) -> None:
-    """`likelier data`."""
-    root = given.get("data_root")
-    if "data" in given:
-        found = description(sources.load(given["data"], root))
-        if given.get("json"):
-            print_json(found)
-        else:
-            classes = found["classes"]
-            shown = classes if len(classes) <= 20 else [*classes[:3], "…", classes[-1]]
-            found |= {"shape": "×".join(map(str, found["shape"])), "classes": f"{len(classes)}: {', '.join(shown)}"}
-            print("\n".join(f"{key:8} {value}" for key, value in found.items()))
-        return
-    if root is not None and not Path(root).is_dir():
-        raise InputError(f"--data-root {root} is no folder: wanted the one that holds mnist/ or fashion-mnist/")
-    listed = {name: whether_here(name, root) for name in sorted(sources.sources())}
-    if given.get("json"):
-        print_json(listed)
-    else:
-        print("\n".join(f"{name:14} {in_words(state)}" for name, state in listed.items()))
-        print("\nA folder with the four IDX files of the MNIST family is given by its path.")
-
-
-def whether_here(name: str, root: str | None) -> Given:
-    """What a named set is, or why it is not here."""
-    try:
-        return description(sources.load(name, root))
-    except InputError as error:
-        return {"name": name, "not_here": str(error)}
-
-
-def in_words(found: Given) -> str:
-    """One line on a set of the list."""
-    if "not_here" in found:
-        return f"not here: {found['not_here']}"
-    size, classes = "×".join(map(str, found["shape"])), len(found["classes"])
-    return f"{found['train']:,} + {found['test']:,} images of {size}, {classes} classes, digest {found['digest'][:12]}…"
-
-
-def description(images: Images) -> Given:
-    """An image set in figures."""
-    return {
-        "name": images.name,
-        "shape": list(images.shape),
-        "train": len(images.train),
-        "test": len(images.test),
-        "classes": list(images.classes),
-        "digest": images.digest,
-    }
-
-
 def families(given: Given) -> None:
     """`likelier families`."""
     if "family" in given:
@@ -587,6 +536,5 @@ COMMANDS: dict[str, Callable[[Given], None]] = {
     "sample": sample,
     "reconstruct": reconstruct_command,
     "report": report,
-    "data": data,
     "families": families,
 }
