@@ -6,6 +6,7 @@ import pkgutil
 from dataclasses import replace
 from pathlib import Path
 
+from likelier.data import packed
 from likelier.errors import InputError, unknown
 from likelier.images import Images
 
@@ -66,6 +67,8 @@ def load(name_or_path: str | Path = "digits", root: str | Path | None = None) ->
         found: Images = module.load(name, folder)
         return replace(found, source=name, root=str(folder.resolve()))
     path = Path(name_or_path)
+    if packed.recognises(path):
+        return replace(packed.load_folder(path), source=str(path.resolve()))
     if path.exists():
         idx = importlib.import_module(f"{__name__}.idx")
         own: Images = idx.load_folder(path)
