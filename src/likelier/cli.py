@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from likelier.errors import InputError, in_one_line, nearest, unknown
+from likelier.errors import InputError, in_one_line, nearest, printable, unknown
 from likelier.files import yaml_of
 
 Options = argparse.Namespace
@@ -441,7 +441,7 @@ def carry_out(arguments: Sequence[str] | None) -> None:
 
 def complain(message: str) -> int:
     """One line on standard error, whatever the message holds; the exit code that goes with it."""
-    print(f"likelier: {' '.join(message.split())}", file=sys.stderr)
+    print(f"likelier: {printable(' '.join(message.split()))}", file=sys.stderr)
     return 2
 
 

@@ -30,6 +30,15 @@ def unknown(kind: str, found: str, known: Iterable[str], next_step: str) -> Inpu
     return InputError(f"there is no {kind} '{found}': {guess} {next_step}")
 
 
+def printable(text: str) -> str:
+    r"""The text with everything escaped that would not be seen, or would steer the terminal; names of files hold it.
+
+    >>> print(printable("cat\x1b[2J\udcff"))
+    cat\x1b[2J\udcff
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def in_one_line(error: BaseException) -> str | None:
     """What a user is told of an error that he can mend: by other input, more room, or less work. None of any other."""
     if isinstance(error, InputError):

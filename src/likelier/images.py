@@ -1,9 +1,10 @@
 """Image sets, in memory or mapped from files: uint8 as they were stored, and the batches that a training draws."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float, Int, Int64, UInt8
@@ -70,6 +71,10 @@ class Images:
     """The folder of the named sets that it was found in, where it needs one."""
     known_digest: str | None = None
     """The digest, where the files that it was read from say it: to compute it is to read all images."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What `likelier.load_images` is to be given beside the source, to make the same images of it again."""
+    notes: tuple[str, ...] = ()
+    """What was decided or passed over when it was read, for the user to know."""
 
     def __post_init__(self) -> None:
         if self.train.images.shape[1:] != self.test.images.shape[1:]:

@@ -5,8 +5,8 @@ the start. Every few seconds what is written is synced, and `unfinished.json` is
 beginning on; after a crash, or a power cut, the same command goes on from there. A piece that was written and not told
 of is written again, to the same bytes. `pack.json` comes last, so a pack without it is none.
 
-A worker is `python -m likelier.packing`: pieces come as lines of JSON on its standard input, and it answers each with a
-line. When the input ends, because there is no more to do or because whoever gave the pieces is gone, so does the worker.
+A worker is `python -m likelier.packing`: pieces come as lines of JSON on its standard input, and it answers each with
+one. When the input ends, because there is no more to do or because whoever gave the pieces is gone, so does the worker.
 """
 
 import fcntl

@@ -1,0 +1,348 @@
+"""A folder of pictures: one class a subfolder, or no classes at all.
+
+    photos/cat/….jpg, photos/dog/….jpg               a fifth of the pictures is the test split
+    photos/train/cat/….jpg, photos/test/cat/….jpg    the test split is your own (`val` is taken if there is no `test`)
+    photos/….jpg                                     one class
+
+Which pictures are the test split is decided by the content of each file: those whose SHA-256 lies in the lowest fifth.
+So pictures can be added, renamed and moved without any other changing sides, and the copy of a picture is always on
+the side of the picture: no model is tested on what it was trained on.
+
+Pictures deeper down belong to the class of the first folder. What is hidden (`.name`, `__MACOSX`), other files, and
+all links are passed over, and counted. The order is that of the bytes of the paths, on every machine.
+"""
+
+import hashlib
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from likelier.data.picture import (
+    ENDINGS,
+    LEAST_SIDE,
+    MOST_SIDE,
+    Header,
+    Options,
+    content_of,
+    decoded,
+    header_of,
+)
+from likelier.errors import InputError, printable
+from likelier.images import Images, Split
+from likelier.memory import check_room
+from likelier.threads import by_piece
+
+__all__ = ["Item", "Listing", "Options", "decoded", "listed", "load_path", "recognises", "settled"]
+
+NAMES: tuple[str, ...] = ()
+TEST = 0.2
+"""The share of the test split, where the folder has none of its own."""
+UNLABELLED = "image"
+"""The one class of pictures that have none."""
+HIDDEN = (".", "__MACOSX")
+CHUNK = 512
+"""Files between two words on how far it is."""
+SHOWN = 3
+"""Names in a message."""
+
+OnProgress = Callable[[int, int], None]
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture of a listing."""
+
+    path: Path
+    label: int
+    header: Header
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The pictures of a folder, in the order in which they are read."""
+
+    folder: Path
+    train: tuple[Item, ...]
+    test: tuple[Item, ...]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+    """What was passed over, one line each."""
+
+    @property
+    def name(self) -> str:
+        """What the set is called."""
+        return printable(self.folder.resolve().name)
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """Those of both splits."""
+        return self.train + self.test
+
+
+def recognises(path: Path) -> bool:
+    """Whether this is for a folder of pictures: any folder is, that is nothing else."""
+    return path.is_dir()
+
+
+def load_path(path: Path, options: Options, progress: OnProgress | None = None) -> Images:
+    """The pictures of a folder as an image set.
+
+    Args:
+        path: the folder.
+        options: the shape that is wanted.
+        progress: called with the files read, in either of two passes, and the files in all.
+
+    Raises:
+        InputError: no pictures, pictures that cannot be read, or no shape that fits all.
+    """
+    listing = listed(path, progress)
+    options = settled(listing, options)
+    train, test = (split(items, options, listing.name, progress) for items in (listing.train, listing.test))
+    notes = [*listing.notes, *notes_on(listing, options)]
+    return Images(listing.name, train, test, listing.classes, notes=tuple(notes))
+
+
+def split(items: Sequence[Item], options: Options, name: str, progress: OnProgress | None) -> Split:
+    """Some of the pictures, decoded."""
+    pictures = decoded_all([item.path for item in items], options, name, progress)
+    return Split(pictures, torch.tensor([item.label for item in items]))
+
+
+def decoded_all(paths: Sequence[Path], options: Options, name: str, progress: OnProgress | None) -> Tensor:
+    """Pictures as one tensor, which is there before the second of them is read."""
+    first = decoded(paths[0], options)
+    check_room(len(paths) * first.nbytes, f"{name}, {len(paths):,} images of {'×'.join(map(str, first.shape))},")
+    images = torch.empty((len(paths), *first.shape), dtype=torch.uint8)
+
+    def place(index: int) -> None:
+        pixels = decoded(paths[index], options)
+        if pixels.shape != first.shape:
+            raise InputError(f"{paths[index]} has the shape {pixels.shape}, others {first.shape}")
+        images[index] = torch.from_numpy(pixels)
+
+    each(place, range(len(paths)), name, progress)
+    return images
+
+
+def settled(listing: Listing, options: Options) -> Options:
+    """The options with those filled in that follow from the pictures.
+
+    Raises:
+        InputError: no side was given, and the pictures have several sizes, or one that is out of range.
+    """
+    if options.channels is None:
+        options = replace(options, channels=1 if all(item.header.grey for item in listing.items) else 3)
+    sizes = Counter(item.header.size for item in listing.items)
+    if options.size is None and (len(sizes) > 1 or not fits(next(iter(sizes)))):
+        raise InputError(
+            f"{listing.name} has pictures of {sizes_in_words(sizes)} pixels: say with --size N which side they are to "
+            f"get, {LEAST_SIDE} to {MOST_SIDE} (--size 32 trains soonest; size=N in Python)"
+        )
+    return options
+
+
+def fits(size: tuple[int, int]) -> bool:
+    """Whether models take it."""
+    return all(LEAST_SIDE <= side <= MOST_SIDE for side in size)
+
+
+def sizes_in_words(sizes: Counter[tuple[int, int]]) -> str:
+    """One size, or how many from which to which."""
+    ordered = sorted(sizes, key=lambda size: size[0] * size[1])
+    if len(ordered) == 1:
+        return f"{ordered[0][0]}×{ordered[0][1]}"
+    (w, h), (wide, high) = ordered[0], ordered[-1]
+    return f"{len(ordered):,} sizes, from {w}×{h} to {wide}×{high}"
+
+
+def notes_on(listing: Listing, options: Options) -> Iterator[str]:
+    """What happens to the pictures, where it is not what everybody expects."""
+    headers = [item.header for item in listing.items]
+    if options.size is not None and (small := sum(min(h.size) < options.size for h in headers)):
+        yield f"{small:,} of {len(headers):,} pictures are smaller than {options.size} pixels, and are enlarged"
+    if options.channels == 3 and 0 < (grey := sum(h.grey for h in headers)) < len(headers):
+        yield f"{grey:,} of {len(headers):,} pictures are grey among coloured ones: --channels 1 makes all of them grey"
+    if transparent := sum(h.transparent for h in headers):
+        yield f"{transparent:,} of {len(headers):,} pictures may be transparent: they are laid over white"
+
+
+def listed(folder: str | Path, progress: OnProgress | None = None) -> Listing:
+    """Every picture of a folder with its class, in a fixed order, split into training and test.
+
+    Each file is read once, for its hash and its header; none is decoded.
+
+    Raises:
+        InputError: no such folder, no pictures in it, or pictures whose headers cannot be read.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder: wanted one with pictures, in a subfolder for each class or in none")
+    passed_over: Counter[str] = Counter()
+    parts = parts_of(folder, passed_over)
+    found = [classes_in(part, passed_over) for part in parts]
+    raw = sorted({name for part in found for name in part}, key=os.fsencode)
+    paths = [(path, raw.index(name)) for part in found for name in sorted(part, key=os.fsencode) for path in part[name]]
+    notes = tuple(f"{what}: {count:,}" for what, count in passed_over.items() if count)
+    if not paths:
+        aside = f" ({'; '.join(notes)})" if notes else ""
+        raise InputError(
+            f"{folder} holds no pictures{aside}: wanted {', '.join(sorted(ENDINGS))}, in a subfolder for each class "
+            "or in none"
+        )
+    if len(parts) > 1 and (odd := one_sided(found)):
+        raise InputError(f"{folder}: {odd}")
+    inspected = each(lambda item: inspect(item[0]), paths, folder.name, progress)
+    items = [Item(path, label, header) for (path, label), (header, _) in zip(paths, inspected, strict=True)]
+    if len(parts) > 1:
+        n = sum(len(files) for files in found[0].values())
+        train, test = items[:n], items[n:]
+    else:
+        for_test = [share < TEST for _, share in inspected]
+        train = [item for item, out in zip(items, for_test, strict=True) if not out]
+        test = [item for item, out in zip(items, for_test, strict=True) if out]
+    if not train or not test:
+        raise InputError(
+            f"{folder} has {len(items)} picture{'s' * (len(items) > 1)}, {len(train)} to train on and {len(test)} to "
+            "test on: wanted some in both; add pictures, or split them yourself into train/ and test/"
+        )
+    return Listing(folder, tuple(train), tuple(test), tuple(map(printable, raw)), notes)
+
+
+def parts_of(folder: Path, passed_over: Counter[str]) -> list[Path]:
+    """The folders of the splits: the folder itself, or its own training and test folders."""
+    found = entries(folder, Counter())
+    names = {entry.name for entry in found if entry.is_dir(follow_symlinks=False)}
+    test = next((name for name in ("test", "val") if name in names), None)
+    if "train" not in names or test is None:
+        return [folder]
+    passed_over[f"files or folders beside train/ and {test}/ left out"] = len(found) - 2
+    return [folder / "train", folder / test]
+
+
+def classes_in(folder: Path, passed_over: Counter[str]) -> dict[str, list[Path]]:
+    """The pictures of each class, by the raw name of its folder; of none, under one name."""
+    loose: list[Path] = []
+    classes: dict[str, list[Path]] = {}
+    for entry in entries(folder, passed_over):
+        if entry.is_dir(follow_symlinks=False):
+            if files := list(pictures_under(Path(entry.path), passed_over)):
+                classes[entry.name] = files
+        elif is_picture(entry, passed_over):
+            loose.append(Path(entry.path))
+    if loose and classes:
+        raise InputError(
+            f"{folder} has {len(loose):,} picture{'s' * (len(loose) > 1)} ({some(path.name for path in loose)}) beside "
+            f"folders with pictures ({some(classes)}): wanted all in the folders of their classes, or all in one folder"
+        )
+    return {UNLABELLED: loose} if loose else classes
+
+
+def one_sided(found: Sequence[dict[str, list[Path]]]) -> str | None:
+    """What is wrong with training and test folders of one's own, if something is."""
+    train, test = (set(part) for part in found)
+    if not train or not test:
+        return f"{'train' if not train else 'test'}/ holds no pictures: wanted some in both"
+    if stray := sorted(test - train):
+        return f"there is no training picture of {some(stray)}: wanted the same classes in train/ as in test/"
+    return None
+
+
+def pictures_under(folder: Path, passed_over: Counter[str]) -> Iterator[Path]:
+    """Every picture in a folder and below it, in order."""
+    waiting = [folder]
+    while waiting:
+        inner = []
+        for entry in entries(waiting.pop(), passed_over):
+            if entry.is_dir(follow_symlinks=False):
+                inner.append(Path(entry.path))
+            elif is_picture(entry, passed_over):
+                yield Path(entry.path)
+        waiting += reversed(inner)
+
+
+def entries(folder: Path, passed_over: Counter[str]) -> list[os.DirEntry[str]]:
+    """What a folder holds, in order, but for what is hidden and for links."""
+    try:
+        with os.scandir(folder) as found:
+            ordered = sorted(found, key=lambda entry: os.fsencode(entry.name))
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be read: {error.strerror}; change its permissions, or move it away"
+        ) from None
+    kept = []
+    for entry in ordered:
+        if entry.name.startswith(HIDDEN):
+            passed_over["hidden files or folders passed over"] += 1
+        elif entry.is_symlink():
+            passed_over["links not followed"] += 1
+        else:
+            kept.append(entry)
+    return kept
+
+
+def is_picture(entry: os.DirEntry[str], passed_over: Counter[str]) -> bool:
+    """Whether the name says so, and it is a file: what it holds is seen when it is read."""
+    if entry.is_file(follow_symlinks=False) and Path(entry.name).suffix.lower() in ENDINGS:
+        return True
+    passed_over["files of other kinds passed over"] += 1
+    return False
+
+
+def some(names: Iterable[str]) -> str:
+    """The first names, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(map(printable, names[:SHOWN])) + more
+
+
+def inspect(path: Path) -> tuple[Header, float]:
+    """The header of a picture, and where in [0, 1) the hash of the file lies."""
+    content = content_of(path)
+    return header_of(path, content), int.from_bytes(hashlib.sha256(content).digest()[:6], "big") / 2**48
+
+
+def each(work: Callable[[T], R], pieces: Sequence[T], name: str, progress: OnProgress | None) -> list[R]:
+    """What `work` makes of each, on as many threads as torch may use.
+
+    Raises:
+        InputError: some were refused; the first ones are named.
+    """
+
+    def attempt(piece: T) -> R | Refused:
+        try:
+            return work(piece)
+        except InputError as error:
+            return Refused(str(error))
+
+    found: list[R] = []
+    refused: list[Refused] = []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # whatever Pillow minds, the picture can be used or not
+        for start in range(0, len(pieces), CHUNK):
+            for result in by_piece(attempt, pieces[start : start + CHUNK]):
+                if isinstance(result, Refused):
+                    refused.append(result)
+                else:
+                    found.append(result)
+            if progress is not None:
+                progress(min(start + CHUNK, len(pieces)), len(pieces))
+    if refused:
+        more = f", and {len(refused) - SHOWN:,} more" if len(refused) > SHOWN else ""
+        raise InputError(
+            f"{len(refused):,} of {len(pieces):,} files of {name} cannot be used: "
+            f"{'; '.join(str(each) for each in refused[:SHOWN])}{more}; mend them, or move them away"
+        )
+    return found
+
+
+class Refused(str):
+    """Why a file cannot be used."""
