@@ -115,7 +115,7 @@ def content_digest(*splits: Split) -> str:
         for tensor in (split.images, split.labels):
             sha.update(repr(tuple(tensor.shape)).encode())
             for piece in torch.split(tensor, 1000):
-                sha.update(memoryview(piece.contiguous().numpy()))
+                sha.update(piece.contiguous().numpy().data)
     return sha.hexdigest()
 
 

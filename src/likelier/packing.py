@@ -293,7 +293,7 @@ def write_rows(path: Path, row: int, first: int, rows: np.ndarray[Any, np.dtype[
     """Put rows of so many bytes into their place in a file that is laid out."""
     with naming(path), path.open("r+b") as file:
         file.seek(HEADER + first * row)
-        file.write(memoryview(np.ascontiguousarray(rows)).cast("B"))
+        file.write(np.ascontiguousarray(rows).data)
 
 
 def tell(folder: Path, source: Source, arrays: Arrays, done: int) -> None:

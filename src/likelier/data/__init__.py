@@ -20,7 +20,7 @@ def sources() -> dict[str, str]:
     """
     found = {}
     for module in pkgutil.iter_modules(__path__):
-        for name in importlib.import_module(f"{__name__}.{module.name}").NAMES:
+        for name in getattr(importlib.import_module(f"{__name__}.{module.name}"), "NAMES", ()):
             found[name] = module.name
     return found
 

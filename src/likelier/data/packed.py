@@ -32,9 +32,6 @@ from typing_extensions import TypedDict
 from likelier.errors import InputError
 from likelier.images import Images, Split, content_digest
 
-NAMES = ()
-NEEDS_ROOT = False
-
 FORMAT: Literal[1] = 1
 MANIFEST, UNFINISHED = "pack.json", "unfinished.json"
 HEADER = 4096
