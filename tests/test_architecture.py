@@ -20,7 +20,7 @@ ROOMS = [  # from the ground up: a room may import from those above it in this l
     {"nn", "adam", "data", "metrics", "pictures", "likelihood", "verdict"},
     {"family", "run", "features", "stability"},
     {"tape"},
-    {"families", "loop", "watch", "report", "describe", "reference", "samples"},
+    {"families", "loop", "watch", "report", "describe", "reference", "samples", "looking"},
     {"rehearsal"},
     {"experiment"},
     {"evidence", "codes", "measuring", "estimating", "tables"},

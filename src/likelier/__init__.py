@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from likelier.comparison import compare
     from likelier.data import load as load_images
+    from likelier.data.sequence import images_from
     from likelier.errors import InputError
     from likelier.estimating import estimate_likelihood
     from likelier.experiment import load, resume, train
@@ -32,6 +33,7 @@ __all__ = [
     "Step",
     "compare",
     "estimate_likelihood",
+    "images_from",
     "load",
     "load_images",
     "measure",
@@ -42,6 +44,7 @@ __all__ = [
 _HOME = {
     "compare": "comparison",
     "load_images": "data:load",
+    "images_from": "data.sequence",
     "InputError": "errors",
     "estimate_likelihood": "estimating",
     "load": "experiment",

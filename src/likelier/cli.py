@@ -175,6 +175,7 @@ def build_parser() -> Parser:
         "runs", nargs="+", type=text, metavar="RUN", help="or, with --data, a folder of pictures, an .npz or .npy"
     )
     measure.add_argument("--data", type=text, metavar="NAME|PATH", help="what other programs' images are held against")
+    shape_options(measure)
     measure.add_argument(
         "--only",
         type=listed,
@@ -224,8 +225,12 @@ def data_actions(data: Parser) -> None:
         return found
 
     describe = action("describe", "Describe one set in figures.")
-    describe.add_argument("data", type=text, metavar="NAME|PATH")
-    describe.add_argument("--data-root", type=text, metavar="DIR", help="where the named sets are (LIKELIER_DATA)")
+    data_options(describe)
+
+    show = action("show", "Write a contact sheet of one set, and tell its counts, intensities and duplicates.")
+    data_options(show)
+    show.add_argument("--out", type=text, metavar="FILE", help="FILE.png (contact-sheet.png)")
+    show.add_argument("--seed", type=whole(0), metavar="N", help="which images are shown (0)")
 
     fetch = action("fetch", "Download a named set, verify it, and keep it where every command finds it.")
     fetch.add_argument("data", type=text, metavar="NAME")
@@ -234,6 +239,24 @@ def data_actions(data: Parser) -> None:
     check = action("check", "Verify every copy of the named sets that is here, or of one of them.")
     check.add_argument("data", nargs="?", type=text, metavar="NAME")
     check.add_argument("--data-root", type=text, metavar="DIR", help="where the named sets are (LIKELIER_DATA)")
+
+
+def data_options(parser: Parser) -> None:
+    """One image set, and how its images are to be."""
+    parser.add_argument("data", type=text, metavar="NAME|PATH")
+    parser.add_argument("--data-root", type=text, metavar="DIR", help="where the named sets are (LIKELIER_DATA)")
+    shape_options(parser)
+
+
+def shape_options(parser: Parser) -> None:
+    """What shape the images of --data get."""
+    parser.add_argument(
+        "--size", type=whole(8, 128), metavar="N", help="the side that all images get, 8 to 128 (as they are)"
+    )
+    parser.add_argument("--channels", type=whole(1, 3), metavar="1|3", help="grey or RGB (as they are)")
+    parser.add_argument(
+        "--fit", type=text, metavar="crop|pad", help="cut images that are not square, or set them into black (crop)"
+    )
 
 
 def common_options(parser: Parser) -> None:
@@ -250,9 +273,13 @@ def common_options(parser: Parser) -> None:
 def training_options(parser: Parser) -> None:
     """What every command that trains takes."""
     parser.add_argument(
-        "--data", type=text, metavar="NAME|PATH", help="digits, mnist, fashion-mnist, cifar10 or a folder (digits)"
+        "--data",
+        type=text,
+        metavar="NAME|PATH",
+        help="digits, mnist, …, or your own: a folder of pictures, an .npz or .npy (digits)",
     )
     parser.add_argument("--data-root", type=text, metavar="DIR", help="where the named sets are (LIKELIER_DATA)")
+    shape_options(parser)
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--epochs", type=number(0, 1e6, above=True), metavar="N", help="5, and 300,000 images at least")
     budget.add_argument("--images", type=whole(1, 1e12), metavar="N", help="the budget in training images")

@@ -46,6 +46,8 @@ REAL = {"train–train": "real (train)", "train–test": "real (test)"}
 """What real images score: the floor of every measure of samples."""
 SHORT = {**REAL, "untrained encoder": "untrained"}
 TRAINING = ("data", "data_root", "epochs", "images", "minutes", "seed", "out", "device")
+SHAPE = ("size", "channels", "fit")
+"""Options of `likelier.load_images`."""
 FIGURES = {
     "frechet_distance": "FD",
     "kernel_distance": "KID",
@@ -103,6 +105,21 @@ def resumed(given: Given, audience: Terminal) -> Run:
         audience.note(f"{run.path} had {run.done['status']} already: there was nothing to go on with")
     audience.training(run.path.name, 1, 1)
     return resume_run(run, data_root=given.get("data_root"), family=family, on_progress=audience.progress)
+
+
+def images_asked_for(given: Given, audience: Terminal) -> Images:
+    """The images of --data, in the shape that is wanted; what was decided on the way is told."""
+    name = given.get("data", "digits")
+    audience.counting(f"reading {Path(name).name}", "files")
+    images = sources.load(
+        name,
+        given.get("data_root"),
+        **chosen(given, SHAPE),
+        progress=lambda done, total: audience.progress(done, total, {}),
+    )
+    for note in images.notes:
+        audience.note(note)
+    return images
 
 
 def compare(given: Given) -> None:

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from likelier import data as sources
-from likelier.commands import Given, print_json
+from likelier.commands import Given, images_asked_for, output_file, print_json, print_path
 from likelier.errors import InputError
+from likelier.files import write_atomically
 from likelier.images import Images
+from likelier.looking import contact_sheet, statistics
+from likelier.progress import Terminal, table
 
 
 def list_sets(given: Given) -> None:
@@ -24,7 +27,8 @@ def list_sets(given: Given) -> None:
 
 def describe(given: Given) -> None:
     """`likelier data NAME|PATH`."""
-    found = description(sources.load(given["data"], given.get("data_root")))
+    with Terminal(given.get("quiet", False)) as audience:
+        found = description(images_asked_for(given, audience))
     if given.get("json"):
         print_json(found)
         return
@@ -32,6 +36,33 @@ def describe(given: Given) -> None:
     shown = classes if len(classes) <= 20 else [*classes[:3], "…", classes[-1]]
     found |= {"shape": "×".join(map(str, found["shape"])), "classes": f"{len(classes)}: {', '.join(shown)}"}
     print("\n".join(f"{key:8} {value}" for key, value in found.items()))
+
+
+def show(given: Given) -> None:
+    """`likelier data show NAME|PATH`: the figures, and a contact sheet."""
+    out = output_file(given.get("out", "contact-sheet.png"), (".png",))
+    with Terminal(given.get("quiet", False)) as audience:
+        images = images_asked_for(given, audience)
+    write_atomically(out, contact_sheet(images, given.get("seed", 0)))
+    found = statistics(images)
+    if given.get("json"):
+        print_json(found | {"file": str(out)})
+        return
+    print_statistics(found)
+    print_path("written", out, given)
+
+
+def print_statistics(found: Given) -> None:
+    """A row for each class, then what holds of all."""
+    rows = [[c["name"], f"{c['train']:,}", f"{c['test']:,}"] for c in found["classes"]]
+    table(found["name"], ["class", "train", "test"], rows)
+    print(f"shape        {'×'.join(map(str, found['shape']))}")
+    channels = ("grey",) if len(found["mean"]) == 1 else ("red", "green", "blue")
+    for name, mean, deviation in zip(channels, found["mean"], found["std"], strict=True):
+        print(f"{name:12} mean {mean:.4f}, standard deviation {deviation:.4f}")
+    twice = found["duplicates"]
+    print(f"duplicates   {twice['within_train']:,} of {found['train']:,} training images have the bytes of another one")
+    print(f"             {twice['test_in_train']:,} of {found['test']:,} test images are training images, too")
 
 
 def fetch(given: Given) -> None:
@@ -75,6 +106,7 @@ def description(images: Images) -> Given:
 ACTIONS: dict[str | None, Callable[[Given], None]] = {
     None: list_sets,
     "describe": describe,
+    "show": show,
     "fetch": fetch,
     "check": check,
 }

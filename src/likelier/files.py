@@ -1,8 +1,10 @@
 """Files that are whole or absent: written beside their name, synced, renamed."""
 
 import fcntl
+import io
 import json
 import os
+import stat
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -20,6 +22,28 @@ def naming(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def opened(path: Path) -> io.BufferedReader:
+    """A file to be read, if it is one: to open a pipe would wait for whoever writes into it.
+
+    Raises:
+        InputError: it is a pipe, a device or a folder.
+        OSError: it is not there, or may not be read.
+    """
+    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115, PTH123
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise InputError(f"{path} is no regular file, and is not read")
+    return file
+
+
+def read_at_most(file: io.BufferedIOBase, limit: int, piece: int = 1 << 20) -> bytearray:
+    """Up to `limit` bytes, in pieces: memory follows what is there, never what a header claims."""
+    content = bytearray()
+    while len(content) < limit and (data := file.read(min(piece, limit - len(content)))):
+        content += data
+    return content
 
 
 def write_atomically(path: Path, content: bytes) -> None:

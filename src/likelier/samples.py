@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from likelier import rng
+from likelier.data.arrays import as_bytes, names_in, read_array
 from likelier.errors import InputError
 from likelier.images import Shape
 
@@ -42,7 +43,7 @@ def read_samples(path: Path, shape: Shape) -> UInt8[Tensor, "n c h w"]:
         raise InputError(f"{path} is not there: wanted a run, a folder of pictures, or an .npz or .npy of images")
     if path.suffix.lower() not in (".npz", ".npy"):
         raise InputError(f"{path} is a file, but no .npz or .npy: wanted a folder of pictures or an array of images")
-    return as_stored(path, read_array(path), shape)
+    return as_stored(path, read_images(path), shape)
 
 
 def read_pictures(folder: Path, shape: Shape) -> UInt8[Tensor, "n c h w"]:
@@ -91,28 +92,13 @@ def check_mode(path: Path, picture: Image.Image) -> None:
         raise InputError(f"{path} is transparent in part: wanted opaque pixels; flatten it onto its background")
 
 
-def read_array(path: Path) -> npt.NDArray[np.generic]:
-    """The array of images in a file, without unpickling anything."""
-    try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found
-        with found:
-            names = found.files
-            chosen = "images" if "images" in names else names[0] if len(names) == 1 else None
-            if chosen is None:
-                raise InputError(f"{path} holds the arrays {', '.join(names) or 'none'}: wanted one called images")
-            array = found[chosen]
-            if not isinstance(array, np.ndarray):
-                raise InputError(f"{path} holds {chosen}, which is no array: wanted one called images")
-            return array
-    except InputError:
-        raise
-    except Exception as error:  # zipfile, zlib, tokenize and numpy each raise kinds of their own
-        reason = " ".join(str(error).split())[:200]
-        if "pickle" in reason:  # numpy takes whatever it does not know for pickled, and advises to load it all the same
-            reason = "it is damaged, of another kind, or holds pickled objects, which are not read: that would run code"
-        raise InputError(f"{path} holds no array that can be read: {reason}") from None
+def read_images(path: Path) -> npt.NDArray[np.generic]:
+    """The array of images in a file."""
+    names = names_in(path)
+    chosen = "images" if "images" in names else names[0] if len(names) == 1 else None
+    if chosen is None:
+        raise InputError(f"{path} holds the arrays {', '.join(names) or 'none'}: wanted one called images")
+    return read_array(path, chosen)
 
 
 def as_stored(path: Path, array: npt.NDArray[np.generic], shape: Shape) -> UInt8[Tensor, "n c h w"]:
@@ -126,17 +112,7 @@ def as_stored(path: Path, array: npt.NDArray[np.generic], shape: Shape) -> UInt8
             f"{path} holds an array of shape {array.shape}: wanted [n, {h}, {w}{f', {c}' if c > 1 else ''}] or "
             f"[n, {c}, {h}, {w}], as the images it is held against"
         )
-    array = array.transpose(layouts[array.shape[1:]])
-    if array.dtype.kind == "f":
-        low, high = float(array.min()), float(array.max())
-        if bad := int(np.isnan(array).sum()):
-            raise InputError(f"{path} has {bad:,} values of {array.size:,} that are NaN: wanted floats in [0, 1]")
-        if not (low >= 0 and high <= 1):
-            raise InputError(f"{path} has values from {low:g} to {high:g}: wanted uint8, or floats in [0, 1]")
-        array = np.rint(array.astype(np.float64) * 255).astype(np.uint8)
-    if array.dtype != np.uint8:
-        raise InputError(f"{path} holds {array.dtype}: wanted uint8, or floats in [0, 1]")
-    return torch.from_numpy(np.ascontiguousarray(array))
+    return torch.from_numpy(np.ascontiguousarray(as_bytes(array.transpose(layouts[array.shape[1:]]), str(path))))
 
 
 def chosen(images: UInt8[Tensor, "m c h w"], n: int) -> UInt8[Tensor, "n c h w"]:

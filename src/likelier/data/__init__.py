@@ -5,9 +5,14 @@ import os
 import pkgutil
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-from likelier.data import packed
-from likelier.errors import InputError, unknown
+from likelier.data import arrays, folder, idx, packed
+from likelier.data.picture import Options, reshaped
+from likelier.data.sequence import images_from
+from likelier.data.splitting import OnProgress
+from likelier.errors import InputError, printable, unknown
 from likelier.images import Images
 
 ROOT_VARIABLE = "LIKELIER_DATA"
@@ -37,21 +42,47 @@ def existing(root: str | Path | None, name: str) -> Path:
     return Path(root)
 
 
-def load(name_or_path: str | Path = "digits", root: str | Path | None = None) -> Images:
-    """The image set called `name_or_path`, or the one in that folder.
+def load(
+    name_or_path: Any = "digits",
+    root: str | Path | None = None,
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    fit: str = "crop",
+    progress: OnProgress | None = None,
+) -> Images:
+    """The image set called `name_or_path`, or the one at that path, or in that sequence.
 
     Args:
-        name_or_path: `digits` (embedded), `mnist` or `fashion-mnist` (a folder of that name under `root`), or the
-            path of any folder with the four IDX files of the MNIST family, gzipped or plain.
+        name_or_path: `digits` (embedded), a name that `likelier data` lists, the path of a folder of pictures (see
+            `likelier.data.folder`), of an .npz or .npy (see `likelier.data.arrays`) or of a folder with the four IDX
+            files of the MNIST family; or any sequence or PyTorch data set of (image, label), as `images_from` takes it.
         root: the folder that holds the named sets; by default the environment variable LIKELIER_DATA.
+        size: the side in pixels, 8 to 128, that all images are to get; by default the one that they have.
+        channels: 1 for grey, 3 for RGB; by default grey if all images are.
+        fit: whether an image that is not square is cut to its centre (`crop`) or set whole into black (`pad`).
+        progress: called with how many files of how many are read, where they are many.
 
     Raises:
-        InputError: there is no such set, or its files are missing, cut short, mislabelled or not the published ones.
+        InputError: there is no such set, its files are missing, cut short, mislabelled or not the published ones, or
+            they hold no images, or images of no shape that fits all.
 
     >>> load("digits").shape
     (1, 8, 8)
+    >>> load("digits", size=16).shape
+    (1, 16, 16)
     """
-    root = root or os.environ.get(ROOT_VARIABLE)
+    if not isinstance(name_or_path, str | Path):
+        return images_from(name_or_path, size=size, channels=channels, fit=fit, progress=progress)
+    options = Options(size, channels, fit)
+    found = at_path_or_named(name_or_path, root or os.environ.get(ROOT_VARIABLE), options, progress)
+    return replace(found, options=options.given())
+
+
+def at_path_or_named(
+    name_or_path: str | Path, root: str | Path | None, options: Options, progress: OnProgress | None
+) -> Images:
+    """A named set, or one that a path leads to."""
     known = sources()
     name = str(name_or_path)
     if not name:
@@ -59,22 +90,37 @@ def load(name_or_path: str | Path = "digits", root: str | Path | None = None) ->
             f"the image set has no name: wanted one of {', '.join(sorted(known))}, or the path of a folder"
         )
     if name in known:
-        module = importlib.import_module(f"{__name__}.{known[name]}")
-        if not module.NEEDS_ROOT:
-            embedded: Images = module.load(name)
-            return replace(embedded, source=name)
-        folder = existing(root, name)
-        found: Images = module.load(name, folder)
-        return replace(found, source=name, root=str(folder.resolve()))
+        return named(name, importlib.import_module(f"{__name__}.{known[name]}"), root, options)
     path = Path(name_or_path)
-    if packed.recognises(path):
-        return replace(packed.load_folder(path), source=str(path.resolve()))
     if path.exists():
-        idx = importlib.import_module(f"{__name__}.idx")
-        own: Images = idx.load_folder(path)
-        return replace(own, source=str(path.resolve()))
-    if os.sep in name:
+        return at_path(path, options, progress)
+    if os.sep in name or path.suffix.lower() in arrays.ENDINGS:
         raise InputError(
-            f"there is no folder {path}: --data takes a folder with IDX files, or one of {', '.join(sorted(known))}"
+            f"there is no folder or file {path}: --data takes a folder of pictures or of IDX files, an .npz or .npy, "
+            f"or one of {', '.join(sorted(known))}"
         )
     raise unknown("image set", name, known, "`likelier data` lists them; a folder is given by its path")
+
+
+def named(name: str, module: ModuleType, root: str | Path | None, options: Options) -> Images:
+    """A set that has a name, from the module that reads it."""
+    if not module.NEEDS_ROOT:
+        embedded: Images = module.load(name)
+        return replace(reshaped(embedded, options), source=name)
+    place = existing(root, name)
+    found: Images = module.load(name, place)
+    return replace(reshaped(found, options), source=name, root=str(place.resolve()))
+
+
+def at_path(path: Path, options: Options, progress: OnProgress | None) -> Images:
+    """The set at a path that is there, from the first module that knows what it is."""
+    full = str(path.resolve())
+    if not full.isprintable():
+        raise InputError(f"{printable(full)} cannot be written down in a run: wanted a path of readable characters")
+    for module in (packed, idx, arrays, folder):  # any folder may be one of pictures
+        if module.recognises(path):
+            found: Images = module.load_path(path, options, progress)
+            return replace(found, source=full)
+    raise InputError(
+        f"{path} is a file: wanted a folder of pictures or of IDX files, or a file {' or '.join(arrays.ENDINGS)}"
+    )

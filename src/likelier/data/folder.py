@@ -4,15 +4,13 @@
     photos/train/cat/….jpg, photos/test/cat/….jpg    the test split is your own (`val` is taken if there is no `test`)
     photos/….jpg                                     one class
 
-Which pictures are the test split is decided by the content of each file: those whose SHA-256 lies in the lowest fifth.
-So pictures can be added, renamed and moved without any other changing sides, and the copy of a picture is always on
-the side of the picture: no model is tested on what it was trained on.
+What is held out is chosen by the content of each file (see `likelier.data.splitting`), so pictures may be
+added, renamed and moved.
 
 Pictures deeper down belong to the class of the first folder. What is hidden (`.name`, `__MACOSX`), other files, and
 all links are passed over, and counted. The order is that of the bytes of the paths, on every machine.
 """
 
-import hashlib
 import os
 import warnings
 from collections import Counter
@@ -26,14 +24,15 @@ from torch import Tensor
 
 from likelier.data.picture import (
     ENDINGS,
-    LEAST_SIDE,
-    MOST_SIDE,
     Header,
     Options,
     content_of,
     decoded,
+    fits,
     header_of,
+    side_wanted,
 )
+from likelier.data.splitting import UNLABELLED, OnProgress, check_both, is_for_test
 from likelier.errors import InputError, printable
 from likelier.images import Images, Split
 from likelier.memory import check_room
@@ -41,18 +40,12 @@ from likelier.threads import by_piece
 
 __all__ = ["Item", "Listing", "Options", "decoded", "listed", "load_path", "recognises", "settled"]
 
-NAMES: tuple[str, ...] = ()
-TEST = 0.2
-"""The share of the test split, where the folder has none of its own."""
-UNLABELLED = "image"
-"""The one class of pictures that have none."""
 HIDDEN = (".", "__MACOSX")
 CHUNK = 512
 """Files between two words on how far it is."""
 SHOWN = 3
 """Names in a message."""
 
-OnProgress = Callable[[int, int], None]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -143,16 +136,8 @@ def settled(listing: Listing, options: Options) -> Options:
         options = replace(options, channels=1 if all(item.header.grey for item in listing.items) else 3)
     sizes = Counter(item.header.size for item in listing.items)
     if options.size is None and (len(sizes) > 1 or not fits(next(iter(sizes)))):
-        raise InputError(
-            f"{listing.name} has pictures of {sizes_in_words(sizes)} pixels: say with --size N which side they are to "
-            f"get, {LEAST_SIDE} to {MOST_SIDE} (--size 32 trains soonest; size=N in Python)"
-        )
+        raise side_wanted(f"{listing.name} has pictures of {sizes_in_words(sizes)}")
     return options
-
-
-def fits(size: tuple[int, int]) -> bool:
-    """Whether models take it."""
-    return all(LEAST_SIDE <= side <= MOST_SIDE for side in size)
 
 
 def sizes_in_words(sizes: Counter[tuple[int, int]]) -> str:
@@ -206,14 +191,9 @@ def listed(folder: str | Path, progress: OnProgress | None = None) -> Listing:
         n = sum(len(files) for files in found[0].values())
         train, test = items[:n], items[n:]
     else:
-        for_test = [share < TEST for _, share in inspected]
-        train = [item for item, out in zip(items, for_test, strict=True) if not out]
-        test = [item for item, out in zip(items, for_test, strict=True) if out]
-    if not train or not test:
-        raise InputError(
-            f"{folder} has {len(items)} picture{'s' * (len(items) > 1)}, {len(train)} to train on and {len(test)} to "
-            "test on: wanted some in both; add pictures, or split them yourself into train/ and test/"
-        )
+        train = [item for item, (_, held_out) in zip(items, inspected, strict=True) if not held_out]
+        test = [item for item, (_, held_out) in zip(items, inspected, strict=True) if held_out]
+    check_both(str(folder), len(train), len(test))
     return Listing(folder, tuple(train), tuple(test), tuple(map(printable, raw)), notes)
 
 
@@ -304,10 +284,10 @@ def some(names: Iterable[str]) -> str:
     return ", ".join(map(printable, names[:SHOWN])) + more
 
 
-def inspect(path: Path) -> tuple[Header, float]:
-    """The header of a picture, and where in [0, 1) the hash of the file lies."""
+def inspect(path: Path) -> tuple[Header, bool]:
+    """The header of a picture, and whether it is held out."""
     content = content_of(path)
-    return header_of(path, content), int.from_bytes(hashlib.sha256(content).digest()[:6], "big") / 2**48
+    return header_of(path, content), is_for_test(content)
 
 
 def each(work: Callable[[T], R], pieces: Sequence[T], name: str, progress: OnProgress | None) -> list[R]:

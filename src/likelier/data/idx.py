@@ -16,7 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from likelier.data.picture import Options, reshaped
+from likelier.data.splitting import OnProgress
 from likelier.errors import InputError
+from likelier.files import read_at_most
 from likelier.images import Images, Split
 
 
@@ -70,6 +73,16 @@ LARGEST = 1 << 33
 """Bytes that one file may claim: a lying header must not be believed with memory."""
 
 
+def recognises(path: Path) -> bool:
+    """Whether this is for a folder that holds one of the four files, or more."""
+    return any((path / spelling).is_file() for file in FILES for spelling in spellings(file))
+
+
+def load_path(path: Path, options: Options, progress: OnProgress | None = None) -> Images:
+    """The set in a folder, as the files have it; see `load_folder`."""
+    return reshaped(load_folder(path), options)
+
+
 def load(name: str, root: Path) -> Images:
     """A published set from the folder of its name under `root`, every file verified by its hash."""
     return load_folder(root / name, name, PUBLISHED[name])
@@ -112,11 +125,15 @@ def load_folder(folder: Path, name: str | None = None, published: Published | No
 
 def find(folder: Path, file: str) -> Path:
     """The path of `file` in `folder`, whichever of its usual spellings is there."""
-    spellings = (file, f"{file}.gz", file.replace("-idx", ".idx"), f"{file.replace('-idx', '.idx')}.gz")
-    for spelling in spellings:
+    for spelling in spellings(file):
         if (folder / spelling).is_file():
             return folder / spelling
     raise InputError(f"{folder} has no {file} (.gz or plain): wanted a folder with {FOUR_FILES}")
+
+
+def spellings(file: str) -> tuple[str, ...]:
+    """What the file may be called."""
+    return file, f"{file}.gz", file.replace("-idx", ".idx"), f"{file.replace('-idx', '.idx')}.gz"
 
 
 def read(path: Path, dimensions: int) -> tuple[Tensor, str]:
@@ -158,11 +175,3 @@ def parse(path: Path, file: io.BufferedIOBase, dimensions: int) -> tuple[Tensor,
     sha = hashlib.sha256(header)
     sha.update(content)
     return torch.frombuffer(content, dtype=torch.uint8).reshape(shape), sha.hexdigest()
-
-
-def read_at_most(file: io.BufferedIOBase, limit: int, piece: int = 1 << 20) -> bytearray:
-    """Up to `limit` bytes, in pieces: memory follows what is there, never what a header claims."""
-    content = bytearray()
-    while len(content) < limit and (data := file.read(min(piece, limit - len(content)))):
-        content += data
-    return content

@@ -29,6 +29,8 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 from typing_extensions import TypedDict
 
+from likelier.data.picture import Options
+from likelier.data.splitting import OnProgress
 from likelier.errors import InputError
 from likelier.images import Images, Split, content_digest
 
@@ -80,12 +82,15 @@ def recognises(path: Path) -> bool:
     return any(os.path.lexists(path / name) for name in (MANIFEST, UNFINISHED))
 
 
-def load_folder(folder: Path) -> Images:
+def load_path(folder: Path, options: Options = Options(), progress: OnProgress | None = None) -> Images:  # noqa: B008
     """The set that is packed in a folder; its images stay there, and are read when they are needed.
 
     Raises:
-        InputError: the pack is not finished, its manifest is none, or its files are not those that it describes.
+        InputError: the pack is not finished, its manifest is none, its files are not those that it describes, or
+            options are given: images are read as they were packed.
     """
+    if given := options.given():
+        raise InputError(f"{folder} is packed: {', '.join(given)} can be given to `likelier data pack`, not afterwards")
     manifest = read_manifest(folder)
     arrays = arrays_of(folder, manifest)
     train, test = (mapped_split(*arrays[part]) for part in ("train", "test"))
@@ -95,8 +100,8 @@ def load_folder(folder: Path) -> Images:
 
 
 def check(folder: Path) -> Images:
-    """As `load_folder`, with every byte read: InputError if the digest is not that of the images."""
-    images = load_folder(folder)
+    """As `load_path`, with every byte read: InputError if the digest is not that of the images."""
+    images = load_path(folder)
     if (found := content_digest(images.train, images.test)) != images.digest:
         raise InputError(
             f"the images in {folder} have the digest {found[:12]}…, {MANIFEST} says {images.digest[:12]}…: "

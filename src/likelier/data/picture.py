@@ -7,19 +7,21 @@ pixels that a smaller picture has no room for. A picture that has the wanted siz
 """
 
 import io
-import os
-import stat
 import threading
 from contextlib import nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from likelier.errors import InputError
+from likelier.files import opened
+from likelier.images import Images, Split
+from likelier.threads import by_piece
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """Formats that Pillow reads without another program."""
@@ -33,7 +35,7 @@ LARGE = 1 << 24
 """Pixels above which pictures are decoded one at a time, since each takes up to a hundred megabytes or more."""
 ONE_AT_A_TIME = threading.Lock()
 
-Fit = Literal["crop", "pad"]
+FITS = ("crop", "pad")
 Size = tuple[int, int]
 """(width, height), as Pillow has it."""
 
@@ -44,9 +46,9 @@ class Options:
 
     size: int | None = None
     """The side in pixels; None leaves pictures as they are."""
-    channels: Literal[1, 3] | None = None
+    channels: int | None = None
     """Grey or RGB; None for what the pictures have."""
-    fit: Fit = "crop"
+    fit: str = "crop"
     """Whether a picture that is not square is cut to its centre, or set whole into a black square."""
 
     def __post_init__(self) -> None:
@@ -56,12 +58,31 @@ class Options:
             raise InputError(f"size = {self.size}: wanted a side of {LEAST_SIDE} to {MOST_SIDE} pixels")
         if self.channels not in (None, 1, 3):
             raise InputError(f"channels = {self.channels}: wanted 1 for grey, or 3 for RGB")
-        if self.fit not in get_args(Fit):
-            raise InputError(f"fit = {self.fit!r}: wanted {' or '.join(get_args(Fit))}")
+        if self.fit not in FITS:
+            raise InputError(f"fit = {self.fit!r}: wanted {' or '.join(FITS)}")
 
     def given(self) -> dict[str, Any]:
         """Those that are not the defaults, by name."""
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+
+
+def fits(size: Size) -> bool:
+    """Whether models take images of that size."""
+    return all(LEAST_SIDE <= side <= MOST_SIDE for side in size)
+
+
+def side_wanted(found: str) -> InputError:
+    """The error for sizes that models do not take."""
+    return InputError(
+        f"{found} pixels: say with --size N which side they are to get, {LEAST_SIDE} to {MOST_SIDE} (size=N in Python; "
+        "32 trains soonest)"
+    )
+
+
+def check_sides(what: str, size: Size, options: Options) -> None:
+    """InputError for images of one size that models do not take, unless they are to get another."""
+    if options.size is None and not fits(size):
+        raise side_wanted(f"{what} is of {size[0]}×{size[1]}")
 
 
 @dataclass(frozen=True)
@@ -76,22 +97,19 @@ class Header:
 
 
 def content_of(path: Path, most: int = LARGEST_FILE) -> bytes:
-    """The bytes of a file, if it is one: to open a pipe would wait for whoever writes into it.
+    """The bytes of a file.
 
     Raises:
         InputError: it is none, has more bytes than `most`, or may not be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{path} is no file")
-            if status.st_size > most:
-                raise InputError(f"{path} has {status.st_size:,} bytes: wanted at most {most:,}")
-            return file.read(most)
+        with opened(path) as file:
+            content = file.read(most + 1)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > most:
+        raise InputError(f"{path} is larger than {most:,} bytes, the most that a picture may have")
+    return content
 
 
 def decoded(file: Path, options: Options) -> UInt8[np.ndarray, "c h w"]:
@@ -193,7 +211,7 @@ def from_16_bits(picture: Image.Image) -> Image.Image:
     return Image.fromarray(((pixels + 128) // 257).astype(np.uint8))
 
 
-def resized(picture: Image.Image, side: int, fit: Fit) -> Image.Image:
+def resized(picture: Image.Image, side: int, fit: str) -> Image.Image:
     """A square picture; one that is square and of that size keeps its pixels."""
     width, height = picture.size
     if picture.size == (side, side):
@@ -207,3 +225,25 @@ def resized(picture: Image.Image, side: int, fit: Fit) -> Image.Image:
     square = Image.new(picture.mode, (side, side))
     square.paste(picture.resize(inner, Image.Resampling.LANCZOS), ((side - inner[0]) // 2, (side - inner[1]) // 2))
     return square
+
+
+def adapted(images: UInt8[np.ndarray, "n h w c"], options: Options) -> UInt8[np.ndarray, "n c2 h2 w2"]:
+    """Arrays with channels last as bytes of the wanted shape; those that have it already keep their pixels."""
+    _, h, w, c = images.shape
+    if c in (1, 3) and options.channels in (None, c) and (options.size is None or h == w == options.size):
+        return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    pixels = by_piece(lambda image: fitted(Image.fromarray(image), options), images[..., 0] if c == 1 else images)
+    return np.stack(pixels)
+
+
+def reshaped(images: Images, options: Options) -> Images:
+    """A set whose images have a shape of their own in the wanted one, with a name that tells."""
+
+    def part(split: Split) -> Split:
+        pixels = adapted(split.images.permute(0, 2, 3, 1).numpy(), options)
+        return Split(torch.from_numpy(pixels), split.labels)
+
+    if not options.given():
+        return images
+    shape = "x".join(map(str, options.given().values()))
+    return replace(images, name=f"{images.name}-{shape}", train=part(images.train), test=part(images.test))
