@@ -4,11 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from likelier import data as sources
-from likelier.commands import Given, images_asked_for, output_file, print_json, print_path
+from likelier.commands import SHAPE, Given, chosen, images_asked_for, output_file, print_json, print_path
 from likelier.errors import InputError
 from likelier.files import write_atomically
 from likelier.images import Images
 from likelier.looking import contact_sheet, statistics
+from likelier.packing import pack as pack_images
 from likelier.progress import Terminal, table
 
 
@@ -65,6 +66,23 @@ def print_statistics(found: Given) -> None:
     print(f"             {twice['test_in_train']:,} of {found['test']:,} test images are training images, too")
 
 
+def pack(given: Given) -> None:
+    """`likelier data pack NAME|PATH`."""
+    with Terminal(given.get("quiet", False)) as audience:
+        audience.counting(f"packing {Path(given['data']).name}", "images")
+        folder = pack_images(
+            given["data"],
+            **chosen(given, ("out", "data_root", "jobs", *SHAPE)),
+            progress=lambda done, total: audience.progress(done, total, {}),
+        )
+    found = description(sources.load(folder))
+    if given.get("json"):
+        print_json(found | {"folder": str(folder)})
+    else:
+        print(in_words(found))
+        print_path("packed", folder, given)
+
+
 def fetch(given: Given) -> None:
     """`likelier data fetch NAME`."""
     raise NotImplementedError
@@ -107,6 +125,7 @@ ACTIONS: dict[str | None, Callable[[Given], None]] = {
     None: list_sets,
     "describe": describe,
     "show": show,
+    "pack": pack,
     "fetch": fetch,
     "check": check,
 }

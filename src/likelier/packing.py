@@ -26,12 +26,14 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Literal, Protocol, TextIO
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from likelier import data as sources
+from likelier.data import folder as folders
 from likelier.data.folder import Listing, Options, decoded, listed, settled
 from likelier.data.packed import (
     FORMAT,
@@ -46,6 +48,7 @@ from likelier.data.packed import (
     mapped_split,
     spots_digest,
 )
+from likelier.data.picture import Fit
 from likelier.errors import InputError
 from likelier.files import naming, read_json, write_json
 from likelier.images import Images, content_digest
@@ -158,17 +161,21 @@ def pack(
     source: str | Path | Images,
     out: str | Path | None = None,
     *,
-    options: Options | None = None,
+    data_root: str | Path | None = None,
+    size: int | None = None,
+    channels: Literal[1, 3] | None = None,
+    fit: Fit = "crop",
     jobs: int | None = None,
     progress: OnProgress = lambda done, total: None,
 ) -> Path:
     """Write an image set into a folder that `likelier.load_images` reads without holding it in memory.
 
     Args:
-        source: a folder of pictures, or any image set.
+        source: any image set, or its name or path as for `likelier.load_images`; a folder of pictures is never held in
+            memory whole.
         out: the folder to make; by default NAME-packed, here. One that an interrupted call has left is gone on with.
-        options: of the pictures of a folder: their size, channels and fit.
-        jobs: how many processes decode pictures; by default as many as this one may use cores.
+        data_root, size, channels, fit: as for `likelier.load_images`.
+        jobs: how many processes decode pictures; by default as many as torch has threads.
         progress: called with the images that are done, and the images in all.
 
     Returns:
@@ -178,16 +185,26 @@ def pack(
         InputError: `out` is taken, the source cannot be read, or the disk has not enough room.
 
     >>> import likelier, tempfile
-    >>> folder = pack(likelier.load_images("digits"), tempfile.mkdtemp() + "/digits")
+    >>> folder = pack("digits", tempfile.mkdtemp() + "/digits")
     >>> likelier.load_images(folder)
     Images(digits: 1198 + 599 of 1×8×8, 10 classes, digest a15c…)
     """
-    found: Source = InMemory(source) if isinstance(source, Images) else Pictures(listed(source), options or Options())
+    found = source_of(source, data_root, Options(size, channels, fit))
     folder = Path(f"{found.contents['name']}-packed" if out is None else out)
     folder.mkdir(parents=True, exist_ok=True)
     with alone_in(folder):
         fill(folder, found, torch.get_num_threads() if jobs is None else jobs, progress)
     return folder
+
+
+def source_of(source: str | Path | Images, root: str | Path | None, options: Options) -> Source:
+    """What is to be packed: pictures where they are, everything else in memory."""
+    if isinstance(source, Images):
+        return InMemory(source)
+    path = Path(source)
+    if path.is_dir() and str(source) not in sources.sources() and sources.reader_of(path) is folders:
+        return Pictures(listed(path), options)
+    return InMemory(sources.load(source, root, **options.given()))
 
 
 @contextmanager

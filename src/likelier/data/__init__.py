@@ -113,14 +113,19 @@ def named(name: str, module: ModuleType, root: str | Path | None, options: Optio
 
 
 def at_path(path: Path, options: Options, progress: OnProgress | None) -> Images:
-    """The set at a path that is there, from the first module that knows what it is."""
+    """The set at a path that is there."""
     full = str(path.resolve())
     if not full.isprintable():
         raise InputError(f"{printable(full)} cannot be written down in a run: wanted a path of readable characters")
+    found: Images = reader_of(path).load_path(path, options, progress)
+    return replace(found, source=full)
+
+
+def reader_of(path: Path) -> ModuleType:
+    """The first module that knows what is at a path."""
     for module in (packed, idx, arrays, folder):  # any folder may be one of pictures
         if module.recognises(path):
-            found: Images = module.load_path(path, options, progress)
-            return replace(found, source=full)
+            return module
     raise InputError(
         f"{path} is a file: wanted a folder of pictures or of IDX files, or a file {' or '.join(arrays.ENDINGS)}"
     )

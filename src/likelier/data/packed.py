@@ -82,7 +82,7 @@ def recognises(path: Path) -> bool:
     return any(os.path.lexists(path / name) for name in (MANIFEST, UNFINISHED))
 
 
-def load_path(folder: Path, options: Options = Options(), progress: OnProgress | None = None) -> Images:  # noqa: B008
+def load_path(path: Path, options: Options, progress: OnProgress | None = None) -> Images:
     """The set that is packed in a folder; its images stay there, and are read when they are needed.
 
     Raises:
@@ -90,18 +90,18 @@ def load_path(folder: Path, options: Options = Options(), progress: OnProgress |
             options are given: images are read as they were packed.
     """
     if given := options.given():
-        raise InputError(f"{folder} is packed: {', '.join(given)} can be given to `likelier data pack`, not afterwards")
-    manifest = read_manifest(folder)
-    arrays = arrays_of(folder, manifest)
+        raise InputError(f"{path} is packed: {', '.join(given)} can be given to `likelier data pack`, not afterwards")
+    manifest = read_manifest(path)
+    arrays = arrays_of(path, manifest)
     train, test = (mapped_split(*arrays[part]) for part in ("train", "test"))
     if spots_digest(chain(*arrays.values())) != manifest["spots"]:
-        raise InputError(f"the files of {folder} are not those that were packed: pack the set again")
+        raise InputError(f"the files of {path} are not those that were packed: pack the set again")
     return Images(manifest["name"], train, test, tuple(manifest["classes"]), known_digest=manifest["digest"])
 
 
 def check(folder: Path) -> Images:
     """As `load_path`, with every byte read: InputError if the digest is not that of the images."""
-    images = load_path(folder)
+    images = load_path(folder, Options())
     if (found := content_digest(images.train, images.test)) != images.digest:
         raise InputError(
             f"the images in {folder} have the digest {found[:12]}…, {MANIFEST} says {images.digest[:12]}…: "
