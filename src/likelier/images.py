@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int, Int64, UInt8
@@ -17,6 +17,7 @@ Shape = tuple[int, int, int]
 """(channels, height, width)"""
 
 
+@runtime_checkable
 class OnDisk(Protocol):
     """Images in a file, of which there may be more than memory."""
 

@@ -26,7 +26,7 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, Protocol, TextIO
+from typing import Any, Protocol, TextIO, runtime_checkable
 
 import numpy as np
 import torch
@@ -48,7 +48,6 @@ from likelier.data.packed import (
     mapped_split,
     spots_digest,
 )
-from likelier.data.picture import Fit
 from likelier.errors import InputError
 from likelier.files import naming, read_json, write_json
 from likelier.images import Images, content_digest
@@ -80,6 +79,7 @@ class Piece:
     count: int
 
 
+@runtime_checkable
 class Source(Protocol):
     """What can be packed."""
 
@@ -163,8 +163,8 @@ def pack(
     *,
     data_root: str | Path | None = None,
     size: int | None = None,
-    channels: Literal[1, 3] | None = None,
-    fit: Fit = "crop",
+    channels: int | None = None,
+    fit: str = "crop",
     jobs: int | None = None,
     progress: OnProgress = lambda done, total: None,
 ) -> Path:
@@ -191,7 +191,7 @@ def pack(
     """
     found = source_of(source, data_root, Options(size, channels, fit))
     folder = Path(f"{found.contents['name']}-packed" if out is None else out)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_free(folder)
     with alone_in(folder):
         fill(folder, found, torch.get_num_threads() if jobs is None else jobs, progress)
     return folder
@@ -209,13 +209,20 @@ def source_of(source: str | Path | Images, root: str | Path | None, options: Opt
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Be the one process that packs into a folder; InputError if there is another."""
+    """Be the one process that packs into a folder; InputError if there is another. One that stays empty goes."""
+    folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"{folder} is being packed by another process: wait for it to end") from None
-        yield
+        try:
+            check_free(folder)  # another one may have been quicker
+            yield
+        finally:
+            (folder / LOCK).unlink()
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def fill(folder: Path, source: Source, jobs: int, progress: OnProgress) -> None:
@@ -250,10 +257,19 @@ def pieces_of(arrays: Arrays) -> Iterator[Piece]:
             yield Piece(part, images.path, first, min(CHUNK, n - first))
 
 
-def begun(folder: Path, source: Source, arrays: Arrays, pieces: int) -> int:
-    """How many pieces are done already; the files have their size, and their labels, afterwards."""
+def check_free(folder: Path) -> None:
+    """InputError for a folder that holds something else than an unfinished pack."""
     if (folder / MANIFEST).exists():
         raise InputError(f"{folder} is packed already: use it as it is, or choose another --out")
+    if not folder.exists() or (folder / UNFINISHED).exists():
+        return
+    others = sorted(path.name for path in folder.iterdir() if not path.name.startswith((LOCK, f".{UNFINISHED}")))
+    if others:
+        raise InputError(f"{folder} is there already, and holds {others[0]}: choose another --out")
+
+
+def begun(folder: Path, source: Source, arrays: Arrays, pieces: int) -> int:
+    """How many pieces are done already; the files have their size, and their labels, afterwards."""
     if (folder / UNFINISHED).exists():
         done = done_so_far(folder, source, pieces)
     else:
@@ -288,10 +304,7 @@ def unfinished(source: Source, done: int) -> dict[str, Any]:
 
 
 def check_room(folder: Path, arrays: Arrays) -> None:
-    """InputError unless a folder is empty, and the disk has room for these files."""
-    taken = sorted(path.name for path in folder.iterdir() if not path.name.startswith((LOCK, f".{UNFINISHED}")))
-    if taken:
-        raise InputError(f"{folder} is there already, and holds {taken[0]}: choose another --out")
+    """InputError unless the disk has room for these files."""
     needed, free = sum(array.size for array in chain(*arrays.values())), shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(f"{folder} would take {needed:,} bytes, and the disk has {free:,}: choose another --out")
@@ -336,7 +349,6 @@ def finish(folder: Path, source: Source, arrays: Arrays) -> None:
     for left_over in folder.glob(f".{UNFINISHED}.*"):
         left_over.unlink()
     (folder / UNFINISHED).unlink()
-    (folder / LOCK).unlink()
 
 
 def shared_out(jobs: Iterable[Job], workers: int) -> Iterator[list[str]]:

@@ -16,6 +16,7 @@ import mmap
 import os
 import stat
 import warnings
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
@@ -188,11 +189,9 @@ class ImageFile:
 
     def __init__(self, array: Array) -> None:
         self.array, self.descriptor = array, array.open()
+        weakref.finalize(self, os.close, self.descriptor)
         self.images = array.map(self.descriptor)
         """For whoever reads them in order: the system reads on by itself."""
-
-    def __del__(self) -> None:
-        os.close(self.descriptor)
 
     def scattered(self) -> UInt8[Tensor, "n c h w"]:
         """As `OnDisk`: an image is read without its neighbours, which would be up to 64 times as much."""
