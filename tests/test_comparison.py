@@ -165,5 +165,8 @@ def test_the_command_does_it_again(tmp_path: Path):
     assert command_of(plan) == "likelier compare vae --data digits --images 400 --seed 3 --set vae.latent=2"
     assert plan["pairs"] == []
     plan |= {"data": "mnist", "data_root": "/somewhere", "images": None, "epochs": 0.1234567, "seeds": [0, 1]}
-    wanted = "likelier compare vae --data mnist --data-root DATA --epochs 0.1234567 --seeds 2 --set vae.latent=2"
+    plan |= {"jobs": 1}
+    wanted = (
+        "likelier compare vae --data mnist --data-root DATA --epochs 0.1234567 --seeds 2 --jobs 1 --set vae.latent=2"
+    )
     assert command_of(plan) == wanted

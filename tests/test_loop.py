@@ -2,15 +2,18 @@
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from likelier import rng
 from likelier.data import load as load_images
 from likelier.errors import InputError
 from likelier.experiment import Budget, load, train
+from likelier.families.vae import VAE
 from likelier.family import build, configure, find
 from likelier.images import Batches, Images, Split, as_float, as_uint8
 from likelier.loop import Game, looks, not_finite, resolve_device
@@ -237,6 +240,18 @@ def test_a_vae_that_starts_from_the_mean_decodes_it_and_encodes_what_differs_fro
     )
     bare = build(find("vae"), configure(find("vae"), {"start": "mean"}), digits.shape, seed=3)
     assert torch.equal(linear_layers(bare.decoder)[-1].bias, linear_layers(seeded.decoder)[-1].bias)
+
+
+def test_what_a_start_draws_is_fixed_by_the_seed_and_unseen_elsewhere(digits: Images):
+    class Draws(VAE):
+        def start_from(self, batches: Iterator[Tensor]) -> None:
+            self.drawn = torch.randn(3)
+
+    before = torch.get_rng_state()
+    one, again, other = (build(Draws, Draws.Config(), digits, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(one.drawn, again.drawn)
+    assert not torch.equal(one.drawn, other.drawn)
 
 
 def test_a_start_from_images_is_part_of_the_run(tmp_path: Path):

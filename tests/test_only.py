@@ -1,6 +1,7 @@
 """Some measures alone: the figures of all of them, in less time; and what is kept of the real images."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from likelier.comparison import read_measures
 from likelier.evidence import Evidence
 from likelier.experiment import train
 from likelier.features import extractor, kept
-from likelier.images import Images
+from likelier.images import Images, Split
 from likelier.measuring import ALL, SAMPLE_MEASURES, chosen_measures, measure, measure_images
 from likelier.metrics.manifold import balls
 from likelier.reference import MEASURES, TOGETHER, Reference
@@ -205,6 +206,32 @@ def test_what_other_code_or_another_extractor_kept_is_not_taken(
     # Tensors that somebody else wrote, without the facts.
     save_file({name: t + 1 for name, t in load_file(file).items()}, file)
     assert torch.equal(Reference(digits).whole_train, whole)
+
+
+@pytest.mark.parametrize("changed", ["what", "data", "torch", "processor"])
+def test_every_fact_that_content_hangs_on_counts(
+    digits: Images, cache: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+):
+    judge = extractor(digits)
+
+    def ask(what: str, images: Images) -> float:
+        made = [float(len(made_of))]
+        made_of.append(what)
+        return float(kept.kept(what, lambda: {"x": torch.tensor(made)}, images, judge)["x"])
+
+    made_of: list[str] = []
+    assert [ask("thing", digits), ask("thing", digits)] == [0, 0], "taken from the cache"
+    (file,) = cache.iterdir()
+    others = replace(digits, train=Split(digits.train.images, digits.train.labels.flip(0)))
+    if changed == "torch":
+        monkeypatch.setattr(torch, "__version__", "0.1")
+    if changed == "processor":
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "abacus")
+    # Somebody has given the file another's name.
+    what, images = "other" if changed == "what" else "thing", others if changed == "data" else digits
+    name = file.name.replace("thing", what).replace(digits.digest[:12], images.digest[:12])
+    file.rename(file.parent / name)
+    assert ask(what, images) == 2
 
 
 def test_a_changed_weight_is_another_extractor(digits: Images, cache: Path):

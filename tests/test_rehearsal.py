@@ -73,6 +73,15 @@ def one_twice(self) -> dict[str, Player]:
     return {"discriminator": Player((self.discriminator,), 1e-3), "generator": Player((self,), 1e-3)}
 
 
+def steps(**settings: object) -> Callable[..., dict[str, Player]]:
+    def players(self) -> dict[str, Player]:
+        own = Player((self.discriminator,), 1e-3)
+        object.__setattr__(own, *next(iter(settings.items())))  # past the checker of types, as users do
+        return {"discriminator": own, "generator": Player((self.generator,), 1e-3)}
+
+    return players
+
+
 def too_bright(self, z: Tensor) -> Tensor:
     return 100 * self.generator(z).sigmoid()
 
@@ -96,6 +105,11 @@ def flat(self, n: int, generator: torch.Generator, labels: Tensor | None = None)
         ({"turns": dropout}, "global generator"),
         ({"players": half_of_the_players}, "belongs to none"),
         ({"players": one_twice}, "belongs to two"),
+        ({"players": steps(lr_factors=(1.0, 2.0))}, "2 lr_factors for 1 modules"),
+        ({"players": steps(lr_factors=())}, "0 lr_factors for 1 modules"),
+        ({"players": steps(schedule=lambda spent: "fast")}, "gives 'fast' when 0 of the budget is spent"),
+        ({"players": steps(schedule=lambda spent: 1 - 2 * spent)}, "gives -1.0 when 1 of the budget is spent"),
+        ({"players": steps(schedule=lambda spent: float("nan"))}, "gives nan when 0 of the budget is spent"),
         ({"decode": too_bright}, r"wanted \[0, 1\]"),
         ({"sample": flat}, r"wanted \(2, 1, 8, 8\)"),
     ],

@@ -1,11 +1,13 @@
 """Runs trained at the same time: the same runs, real processes, and nobody left behind."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ import pytest
 import torch
 
 import likelier
-from likelier.comparison import Silence, compare, resume_comparison
+from likelier.comparison import Silence, Together, compare, resume_comparison, workers_for
 from likelier.errors import InputError
+from likelier.images import Split
 from likelier.run import Run
 from likelier.side_by_side import train_on_streams, train_side_by_side
 
@@ -45,10 +48,9 @@ def test_runs_are_those_that_are_trained_alone(tmp_path: Path, one_thread: None)
         assert (run.path / "metrics.jsonl").read_bytes() == (alone.path / "metrics.jsonl").read_bytes()
         own = [news for name, news in heard if name == run.path.name]
         assert own[-1]["seen"] >= own[-1]["total"] == WHOLE
-        assert all(
-            key.startswith(("loss.", "grad_norm.")) or isinstance(own[-1]["record"][key], float)
-            for key in own[-1]["record"]
-        )
+        logged = [line for line in run.metrics() if any(key.startswith("loss.") for key in line)][-1]
+        assert own[-1]["record"].items() <= logged.items()
+        assert any(key.startswith("loss.") for key in own[-1]["record"])
 
 
 def test_runs_whose_turns_alternate_are_those_that_are_trained_alone(tmp_path: Path):
@@ -78,6 +80,93 @@ def test_a_comparison_trains_at_the_same_time_and_tells_of_all(tmp_path: Path):
     assert all(comparison.results)
     assert [seen for seen, _ in told] == sorted(seen for seen, _ in told)
     assert told[-1][0] >= told[-1][1] == 4 * WHOLE
+
+
+def test_what_is_told_of_several_runs():
+    told: list[tuple[int, int, dict[str, float]]] = []
+
+    class Listens(Silence):
+        def progress(self, seen: int, total: int, record: Mapping[str, float]) -> None:
+            told.append((seen, total, dict(record)))
+
+    together = Together(4, Listens())
+
+    def news(out: str, seen: int, **record: float) -> None:
+        together.on_news({"out": f"runs/{out}"}, {"seen": seen, "total": 100, "record": record})
+
+    news("vae", 40, **{"loss.vae": 3.0, "grad_norm.vae": 1.0})
+    news("gan", 60, **{"loss.discriminator": 2.0, "loss.generator": 1.0})
+    news("vae", 100, **{"loss.vae": 2.5})
+    assert told == [
+        (40, 400, {"loss.vae": 3.0}),  # one has begun, of four as long
+        (100, 400, {"loss.vae": 3.0, "loss.gan": 2.0}),
+        (160, 400, {"loss.gan": 2.0}),  # one has ended
+    ]
+
+
+def threads_of(run: Run) -> int:
+    return run.environment["threads"]
+
+
+def test_runs_keep_their_threads_however_the_comparison_goes_on(tmp_path: Path):
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        whole = compare(["vae", "gan"], images=WHOLE, jobs=2, out=tmp_path / "c")
+        assert [threads_of(run) for run in whole.runs] == [2, 2]
+        shutil.rmtree(whole.runs[1].path)
+        torch.set_num_threads(3)
+        resumed = resume_comparison(whole.path, jobs=1)
+        assert threads_of(resumed.runs[1]) == 2
+        assert torch.get_num_threads() == 3
+        shutil.rmtree(whole.runs[1].path)
+        assert threads_of(resume_comparison(whole.path).runs[1]) == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_worker_computes_with_its_share_of_the_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "counts.py").write_text(
+        "import os\nimport torch\nfrom likelier.families.vae import VAE\n\n\n"
+        "class Counts(VAE):\n    '''Writes down what it computes with.'''\n\n"
+        "    def turns(self, step):\n        where = os.environ['COUNTED']\n"
+        "        open(where, 'w').write(f\"{torch.get_num_threads()} {os.environ['OMP_NUM_THREADS']}\")\n"
+        "        yield from super().turns(step)\n"
+    )
+    (tmp_path / "pkg2").mkdir()
+    (tmp_path / "counts.py").rename(tmp_path / "pkg2" / "counts.py")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("COUNTED", str(tmp_path / "counted"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    train_side_by_side([job(tmp_path / "run", "pkg2.counts")], 1, 3, lambda job, news: None)
+    assert (tmp_path / "counted").read_text() == "3 3"
+
+
+def test_images_that_were_changed_in_python_are_trained_here(tmp_path: Path):
+    digits = likelier.load_images("digits")
+    few = replace(digits, train=Split(digits.train.images[:500], digits.train.labels[:500]))
+    assert digits.can_be_found
+    assert not few.can_be_found
+    plan = {"device": "cpu", "families": ["vae", "gan"], "seeds": [0], "images": None, "epochs": None, "minutes": None}
+    assert workers_for(plan | {"jobs": 2}, digits) == 2
+    with pytest.raises(InputError, match="wanted jobs=1"):
+        workers_for(plan | {"jobs": 2}, few)
+    assert workers_for(plan, few) == 1
+    comparison = compare(["vae", "gan"], few, images=WHOLE, out=tmp_path / "c")
+    assert [run.environment["data_digest"] for run in comparison.runs] == [few.digest] * 2
+    assert all(comparison.results)
+
+
+def test_short_runs_are_not_worth_a_process():
+    plan = {"device": "cpu", "families": ["vae", "gan"], "seeds": [0], "images": None, "epochs": None, "minutes": None}
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        digits = likelier.load_images("digits")
+        asked = [{}, {"epochs": 1.0}, {"epochs": 100.0}, {"images": 5_000}, {"images": 200_000}, {"minutes": 1.0}]
+        assert [workers_for(plan | each, digits) for each in asked] == [2, 1, 2, 1, 2, 2]
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_images_that_other_processes_do_not_have_are_refused_before_anything_is_written(tmp_path: Path):
@@ -155,6 +244,22 @@ def test_a_worker_that_is_killed_is_told_of_and_its_run_goes_on(tmp_path: Path, 
     assert not any(map(alive, workers))
 
 
+def test_the_run_of_a_killed_worker_goes_on_as_if_nothing_had_happened(tmp_path: Path, one_thread: None):
+    jobs = [job(tmp_path / name, images=400_000, checkpoint_seconds=0) for name in ("killed", "other")]
+
+    def kill(job: Mapping[str, Any], news: Mapping[str, Any]) -> None:
+        if job["out"].endswith("killed") and news["seen"] > 100_000:
+            os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
+
+    with pytest.raises(InputError, match="exit code -9"):
+        train_side_by_side(jobs, 2, 1, kill)
+    assert not all(Run.open(each["out"]).done for each in jobs)
+    train_side_by_side(jobs, 2, 1, lambda job, news: None)
+    a, b = (Run.open(each["out"]) for each in jobs)
+    assert a.state().digest_without_clock() == b.state().digest_without_clock()
+    assert (a.path / "metrics.jsonl").read_bytes() == (b.path / "metrics.jsonl").read_bytes()
+
+
 def test_a_job_that_is_refused_stops_the_others_in_one_line(tmp_path: Path):
     begun_run = likelier.train("vae", "digits", images=WHOLE, out=tmp_path / "broken")
     (begun_run.path / "done").unlink()
@@ -173,9 +278,11 @@ def test_what_was_begun_is_gone_on_with(tmp_path: Path, one_thread: None):
         assert a.state().digest_without_clock() == b.state().digest_without_clock()
 
 
-def test_what_a_module_prints_does_not_disturb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_a_module_reads_and_prints_does_not_disturb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "chatty.py").write_text(
-        "from likelier.families.vae import VAE\nprint('hello')\n\n\nclass Chatty(VAE):\n    '''A VAE that talks.'''\n"
+        "import os\nimport sys\nfrom likelier.families.vae import VAE\n\nprint('hello')\n"
+        "os.write(1, b'and past Python')\nassert sys.stdin.read() + os.read(0, 9).decode() == ''\n\n\n"
+        "class Chatty(VAE):\n    '''A VAE that talks.'''\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))  # and nowhere else
     jobs = [job(tmp_path / f"run{seed}", "pkg.chatty", seed=seed) for seed in (0, 1)]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -103,6 +104,33 @@ class Looks(Odd):
         return loss if loss.item() > 1 else 2 * loss
 
 
+def through_numpy(x: Tensor) -> float:
+    return float(x.numpy())
+
+
+def through_an_array(x: Tensor) -> float:
+    return float(np.asarray(x))
+
+
+def through_a_list(x: Tensor) -> float:
+    return x.expand(1).tolist()[0]
+
+
+def through_dlpack(x: Tensor) -> float:
+    return float(np.from_dlpack(x))
+
+
+class LooksPast(Odd):
+    """Looks at a value by a way that no operator shows."""
+
+    def extra(self, loss: Tensor) -> Tensor:
+        return loss if type(self).way(loss.detach()) > 1 else 2 * loss
+
+
+def looks(through: Callable[[Tensor], float]) -> type[Family]:
+    return type("Looks", (LooksPast,), {"way": staticmethod(through)})
+
+
 class Counts(Odd):
     def extra(self, loss: Tensor) -> Tensor:
         self.count += 1
@@ -147,7 +175,14 @@ class FreshStatistics(Odd):
         return loss * (mean.square().sum() + var.mean())
 
 
-@pytest.mark.parametrize("family", [Penalty, FreshStatistics])
+class NormOfAll(Odd):
+    """Operators on lists of tensors return lists, of one tensor too."""
+
+    def extra(self, loss: Tensor) -> Tensor:
+        return loss + torch.nn.utils.get_total_norm([2 * self.net.get_submodule("1").weight])
+
+
+@pytest.mark.parametrize("family", [Penalty, FreshStatistics, NormOfAll])
 def test_what_is_easily_played_wrong_is_played_right(family: type[Family], digits: Images):
     assert assert_same_course(family, digits).tape is not None
 
@@ -227,6 +262,19 @@ def test_results_that_are_no_longer_needed_leave_their_memory_to_later_ones(monk
     assert torch.equal(y, torch.full((1000,), 3 * 2.0**20))
 
 
+def test_memory_is_used_again_on_its_own_device_only():
+    def chain(x: Tensor) -> Tensor:
+        for _ in range(4):
+            x = x * 2
+        return x
+
+    with Recorder() as recorder:
+        chain(torch.ones(1000))
+        chain(torch.ones(1000, device="meta"))
+    for call in in_memory_used_again(recorder.calls, own_memory(recorder.calls)):
+        assert len({t.device.type for t in (*call.reads(), *tensors_in(call.out))}) == 1
+
+
 class Draws(Odd):
     def extra(self, loss: Tensor) -> Tensor:
         return loss * torch.rand((), generator=torch.Generator().manual_seed(0))
@@ -237,6 +285,10 @@ class Draws(Odd):
     ("family", "why"),
     [
         (Looks, "reads a value back"),
+        (looks(through_numpy), "Tensor.numpy reads values back"),
+        (looks(through_an_array), "Tensor.__array__ reads values back"),
+        (looks(through_a_list), "Tensor.tolist reads values back"),
+        (looks(through_dlpack), "Tensor.__dlpack__ reads values back"),
         (AnotherView, "two turns in a row"),
         (Swaps, "two turns in a row"),
         (Complex, "complex numbers"),
@@ -311,16 +363,16 @@ def test_a_tape_is_the_function_on_new_values(function: Callable[[Tensor, Tensor
         assert torch.equal(state, twin)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU captures it")
 def test_what_cannot_be_captured_is_played_call_by_call_and_says_so():
     x = torch.ones(2)
     with Recorder() as recorder:
         y = 2 * x
-    if not torch.cuda.is_available():
-        with pytest.warns(UserWarning, match="played call by call, not as one CUDA graph"):
-            play = captured(Tape(recorder.calls))
-        x.fill_(5)
-        play()
-        assert y.tolist() == [10, 10]
+    with pytest.warns(UserWarning, match="played call by call, not as one CUDA graph"):
+        play = captured(Tape(recorder.calls))
+    x.fill_(5)
+    play()
+    assert y.tolist() == [10, 10]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, NotRequired, Protocol, runtime_checkable
 
 import pydantic
 import torch
@@ -26,6 +26,7 @@ from likelier.rehearsal import rehearse
 from likelier.report import verdicts_on, write_report
 from likelier.run import Run, make_folder
 from likelier.side_by_side import train_on_streams, train_side_by_side
+from likelier.threads import so_many
 from likelier.verdict import FEW, PRIMARY, Verdict, announcement
 
 FORMAT: Literal[2] = 2
@@ -49,6 +50,10 @@ class Plan(TypedDict):
     """Declared before training: the number of pairs is what the verdicts are corrected for."""
     extractor: str | None
     """The ONNX file of another network, if figures are to be taken in its features."""
+    jobs: NotRequired[int | None]
+    """Runs at a time, if it was said how many."""
+    threads: NotRequired[Annotated[int, pydantic.Field(ge=1)]]
+    """Of each run: the last bits of convolutions hang on them."""
 
 
 FAMILIES = ("vae", "gan", "dcgan", "vae_gan")
@@ -164,7 +169,7 @@ def compare(
     plan: Plan = {
         "format": FORMAT,
         "families": list(by_family),
-        "data": image_set.source or image_set.name,
+        "data": image_set.known_as,
         "data_root": image_set.root,
         "epochs": epochs,
         "images": images,
@@ -175,10 +180,11 @@ def compare(
         "primary": PRIMARY,
         "pairs": list(combinations(by_family, 2)),
         "extractor": None if judge is None else str(Path(judge).resolve()),
+        "jobs": jobs,
     }
-    workers_for(plan, image_set, 1, jobs)  # refused before anything is written
+    plan["threads"] = max(1, torch.get_num_threads() // workers_for(plan, image_set))
     make_folder(path, {"compare.json": plan})
-    return carry_out(path, plan, image_set, jobs, audience or Silence())
+    return carry_out(path, plan, image_set, audience or Silence())
 
 
 def resume_comparison(
@@ -192,7 +198,7 @@ def resume_comparison(
     """Go on with a comparison that was interrupted; one that had ended only has its report written again.
 
     `families` are those, if any, that go by a dotted path: a folder from somebody else may not name code to be run.
-    `jobs` as in `compare`.
+    `jobs` as in `compare`, if another number than at first; the runs have as many threads as at first.
 
     Raises:
         InputError: `path` holds no comparison.
@@ -209,7 +215,9 @@ def resume_comparison(
     if not plan["families"] or not plan["seeds"] or set(plan["families"]) != plan["settings"].keys():
         raise InputError(f"{path} plans no families or seeds, or no settings for them: start the comparison anew")
     image_set = data or sources.load(plan["data"], data_root or plan["data_root"])
-    return carry_out(path, plan, image_set, jobs, audience or Silence())
+    if jobs is not None:
+        plan["jobs"] = jobs
+    return carry_out(path, plan, image_set, audience or Silence())
 
 
 def read_plan(path: Path) -> Plan:
@@ -221,15 +229,15 @@ def read_plan(path: Path) -> Plan:
         raise InputError(f"{path} is no plan of format {FORMAT} ({where or 'all of it'}): start anew") from None
 
 
-def carry_out(path: Path, plan: Plan, images: Images, jobs: int | None, audience: Audience) -> Comparison:
+def carry_out(path: Path, plan: Plan, images: Images, audience: Audience) -> Comparison:
     """Whatever of the plan is not done yet, then the report."""
     try:
-        return complete(path, plan, images, jobs, audience)
+        return complete(path, plan, images, audience)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(path) from None
 
 
-def complete(path: Path, plan: Plan, images: Images, jobs: int | None, audience: Audience) -> Comparison:
+def complete(path: Path, plan: Plan, images: Images, audience: Audience) -> Comparison:
     """Train, measure, report."""
     if early := announcement(len(plan["seeds"]), len(plan["families"])):
         audience.note(early)
@@ -242,7 +250,7 @@ def complete(path: Path, plan: Plan, images: Images, jobs: int | None, audience:
         # Before the training, which logs distances in its features.
         own = prepared(images, audience, SEEDS if len(plan["seeds"]) >= FEW else SEEDS[:1])
         reference = Reference(images, declared := brought or own[0], own)
-    train_at_once(path, plan, images, wanted, jobs, audience)
+    train_at_once(path, plan, images, wanted, audience)
     runs = [
         trained(path, plan, images, family, seed, audience, (number, len(wanted)))
         for number, (family, seed) in enumerate(wanted, start=1)
@@ -283,28 +291,30 @@ def prepared(images: Images, audience: Audience, seeds: Sequence[int] = SEEDS[:1
     return found
 
 
-def workers_for(plan: Plan, images: Images, runs: int, jobs: int | None) -> int:
-    """How many of so many runs are trained at the same time.
+def workers_for(plan: Plan, images: Images) -> int:
+    """How many of the runs are trained at the same time.
 
     Unless it was said, a CPU trains as many as torch has threads, if the processes can find the images by themselves
     and each run is long enough to be worth the start of one; a GPU trains `ON_A_GPU`, on streams of this process.
     """
+    jobs, runs = plan.get("jobs"), len(plan["families"]) * len(plan["seeds"])
     if jobs is not None and jobs < 1:
         raise InputError(f"jobs = {jobs}: wanted at least 1")
     device = resolve_device(plan["device"]).type
     if device == "cuda":
         return min(ON_A_GPU if jobs is None else jobs, runs)
-    if jobs is not None and jobs > 1 and images.source is None:
+    if jobs is not None and jobs > 1 and not images.can_be_found:
         raise InputError(f"jobs = {jobs} with images made in Python, which other processes do not have: wanted jobs=1")
     if jobs is None:
-        long = plan["images"] is None or plan["images"] >= WORTH_A_PROCESS
-        pays = long and images.source is not None and device == "cpu"
+        budget = Budget(plan["epochs"], plan["images"], plan["minutes"])
+        long = budget.minutes is not None or budget.without_a_clock(images) >= WORTH_A_PROCESS
+        pays = long and images.can_be_found and device == "cpu"
         jobs = torch.get_num_threads() if pays else 1
     return min(jobs, runs)
 
 
 def train_at_once(
-    path: Path, plan: Plan, images: Images, wanted: Sequence[tuple[str, int]], jobs: int | None, audience: Audience
+    path: Path, plan: Plan, images: Images, wanted: Sequence[tuple[str, int]], audience: Audience
 ) -> None:
     """Those runs of the plan that are not done, if several are trained at the same time."""
     waiting = [
@@ -312,8 +322,7 @@ def train_at_once(
         for family, seed in wanted
         if not (Path((job := job_of(path, plan, images, family, seed))["out"]) / "done").exists()
     ]
-    # Of all runs, done or not: how many threads each gets must not hang on when a comparison was stopped.
-    workers = workers_for(plan, images, len(wanted), jobs)
+    workers = workers_for(plan, images)
     if workers < 2 or not waiting:
         return
     audience.training(f"{len(waiting)} runs, {min(workers, len(waiting))} at a time", 1, 1)
@@ -321,9 +330,14 @@ def train_at_once(
     if resolve_device(plan["device"]).type == "cuda":
         train_on_streams(waiting, images, workers, together.on_news)
     else:
-        train_side_by_side(waiting, workers, max(1, torch.get_num_threads() // workers), together.on_news)
+        train_side_by_side(waiting, workers, threads_of(plan), together.on_news)
     for job in waiting:
         tell_how_it_ended(Run.open(job["out"]), audience)
+
+
+def threads_of(plan: Plan) -> int:
+    """The threads that each of its runs is trained with."""
+    return plan.get("threads", torch.get_num_threads())
 
 
 class Together:
@@ -384,7 +398,8 @@ def trained(
         run = resume(folder, images, family=family, on_progress=audience.progress)
     else:
         job = job_of(path, plan, images, family, seed) | {"data": images}
-        run = train(**job, on_progress=audience.progress)
+        with so_many(threads_of(plan)):
+            run = train(**job, on_progress=audience.progress)
     tell_how_it_ended(run, audience)
     return run
 
@@ -446,6 +461,7 @@ def command_of(plan: Plan) -> str:
     words += ["--seeds", str(n)] if n > 1 else []
     words += ["--extractor", Path(plan["extractor"]).name] if plan["extractor"] else []
     words += ["--device", plan["device"]] if plan["device"] != "auto" else []
+    words += ["--jobs", str(plan["jobs"])] if plan.get("jobs") else []
     for family, own in plan["settings"].items():
         words += [w for name, value in own.items() for w in ("--set", f"{family}.{name}={value}")]
     return shlex.join(words)

@@ -15,7 +15,7 @@ from likelier import rng
 from likelier.family import Family
 from likelier.images import Split, as_uint8
 from likelier.reference import MOST, REPEATS, Features, Reference
-from likelier.threads import one_thread
+from likelier.threads import so_many
 
 CHUNK = 1_000
 PROBED = 5_000
@@ -48,7 +48,7 @@ class Evidence:
         """N samples, rounded to bytes as a file would hold them; None if some are not finite."""
         generator = rng.generator(0, *purpose)
         found = []
-        with one_thread():  # the same bytes whether one set is drawn, or several at a time
+        with so_many(1):  # the same bytes whether one set is drawn, or several at a time
             for chunk in torch.split(torch.arange(self.reference.n), CHUNK):
                 samples = self.family.sample(len(chunk), generator)
                 if not bool(samples.isfinite().all()):
@@ -65,7 +65,7 @@ class Evidence:
         """Others, drawn like the samples; none if some of either are not finite."""
         if self.samples is None:
             return []
-        with one_thread():  # one after the other: a family may keep something while it samples
+        with so_many(1):  # one after the other: a family may keep something while it samples
             sets = [self.drawn("fresh samples", i) for i in range(1, REPEATS)]
         return [found for found in sets if found is not None] if all(found is not None for found in sets) else []
 

@@ -20,6 +20,7 @@ from likelier.images import Images, Shape
 from likelier.loop import LOOKS, Game, OnProgress, images_per_second, load_weights, resolve_device, turns_of
 from likelier.rehearsal import rehearse
 from likelier.run import MOST_LOOKS, Run
+from likelier.threads import so_many
 from likelier.watch import Watch
 
 CHECKPOINT_SECONDS = 60.0
@@ -50,15 +51,17 @@ class Budget:
 
     def in_images(self, images: Images, game: Game) -> int:
         """The budget in images; minutes are measured with a game that is thrown away."""
-        n = len(images.train)
-        if self.images is not None:
-            return self.images
-        if self.epochs is not None:
-            return max(1, round(self.epochs * n))
         if self.minutes is None:
-            return max(EPOCHS * n, LEAST_IMAGES)
+            return self.without_a_clock(images)
         seconds = 60 * self.minutes
         return max(1, round(seconds * images_per_second(game, min(3.0, 0.1 * seconds))))
+
+    def without_a_clock(self, images: Images) -> int:
+        """The budget in images, unless it was said in minutes."""
+        if self.images is not None:
+            return self.images
+        n = len(images.train)
+        return max(EPOCHS * n, LEAST_IMAGES) if self.epochs is None else max(1, round(self.epochs * n))
 
 
 def whole(name: str, value: Any) -> int | None:
@@ -83,6 +86,7 @@ def train(
     settings: Mapping[str, Any] | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     looks: int = LOOKS,
+    begin_only: bool = False,
     on_progress: OnProgress = lambda seen, total, record: None,
 ) -> Run:
     """Train one family on one image set, in a run directory of its own.
@@ -98,6 +102,7 @@ def train(
         settings: of the family, by name.
         checkpoint_seconds: how often, at most, the state is saved on the way.
         looks: how often the model is looked at (pictures, held-out scalars), the beginning and the end included.
+        begin_only: check, rehearse and write everything down, and leave the training to `likelier.resume`.
         on_progress: called with images seen, images in all, and the last line of the log.
 
     Raises:
@@ -110,49 +115,6 @@ def train(
     >>> vae.sample(16, torch.Generator().manual_seed(0)).shape
     torch.Size([16, 1, 8, 8])
     """
-    begun = begin(
-        family,
-        data,
-        data_root=data_root,
-        epochs=epochs,
-        images=images,
-        minutes=minutes,
-        seed=seed,
-        out=out,
-        device=device,
-        settings=settings,
-        checkpoint_seconds=checkpoint_seconds,
-        looks=looks,
-    )
-    go_on(begun.run, begun.images, begun.device, on_progress, family)
-    return begun.run
-
-
-@dataclass(frozen=True)
-class Begun:
-    """A run directory in which nothing has happened yet, and what it is to be trained with."""
-
-    run: Run
-    images: Images
-    device: torch.device
-
-
-def begin(
-    family: str,
-    data: str | Path | Images,
-    *,
-    data_root: str | Path | None = None,
-    epochs: float | None = None,
-    images: int | None = None,
-    minutes: float | None = None,
-    seed: int = 0,
-    out: str | Path | None = None,
-    device: str = "auto",
-    settings: Mapping[str, Any] | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    looks: int = LOOKS,
-) -> Begun:
-    """What `train` does before it trains: everything is checked, rehearsed, and written down."""
     cls = find(family)
     config = configure(cls, settings or {})
     budget = Budget(epochs, whole("images", images), minutes)
@@ -172,7 +134,7 @@ def begin(
     del rehearsal  # before the run asks for the same memory
     resolved = {
         "family": family,
-        "data": image_set.source or image_set.name,
+        "data": image_set.known_as,
         "data_root": image_set.root,
         "shape": list(image_set.shape),
         "seed": seed,
@@ -185,7 +147,9 @@ def begin(
         "settings": settings_of(config),
     }
     run = Run.create(path, resolved, environment(chosen, image_set))
-    return Begun(run, image_set, chosen)
+    if not begin_only:
+        go_on(run, image_set, chosen, on_progress, family)
+    return run
 
 
 def resume(
@@ -214,8 +178,8 @@ def resume(
         recorded = run.environment
         image_set = images_of(run, data, data_root)
         warn_of_drift(run)
-        torch.set_num_threads(max(1, recorded["threads"]))
-        go_on(run, image_set, resolve_device(recorded["device"]), on_progress, family)
+        with so_many(max(1, recorded["threads"])):
+            go_on(run, image_set, resolve_device(recorded["device"]), on_progress, family)
     return run
 
 

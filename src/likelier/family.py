@@ -269,8 +269,8 @@ def build(family: type[Family], config: Any, images: Images | Shape, seed: int) 
     shape = images.shape if isinstance(images, Images) else images
     with seeded_weights(rng.derived_seed(seed, "weights")):
         built = family(config, shape)
-    if isinstance(images, Images):
-        built.start_from(batches_to_start_from(images, seed))
+        if isinstance(images, Images):
+            built.start_from(batches_to_start_from(images, seed))
     return built
 
 

@@ -76,6 +76,8 @@ class Images:
     """What `likelier.load_images` is to be given beside the source, to make the same images of it again."""
     notes: tuple[str, ...] = ()
     """What was decided or passed over when it was read, for the user to know."""
+    found: str | None = None
+    """The digest of what was found there: images that were changed in Python since then are others."""
 
     def __post_init__(self) -> None:
         if self.train.images.shape[1:] != self.test.images.shape[1:]:
@@ -95,6 +97,16 @@ class Images:
         """(channels, height, width) of every image."""
         c, h, w = self.train.images.shape[1:]
         return c, h, w
+
+    @property
+    def can_be_found(self) -> bool:
+        """Whether `source` gives these same images again, to another process or another day."""
+        return self.source is not None and self.found == self.digest
+
+    @property
+    def known_as(self) -> str:
+        """What a plan or a run calls them: what they are found by, or else their name."""
+        return self.source if self.source is not None and self.can_be_found else self.name
 
     @cached_property
     def digest(self) -> str:

@@ -106,7 +106,7 @@ def measure(
     if reference is None:
         on_stage("extractor")
         reference = Reference(images)
-    untrained = build(type(model), model.config, model.shape, run.config["seed"]).eval().requires_grad_(False)
+    untrained = build(type(model), model.config, images, run.config["seed"]).eval().requires_grad_(False)
     evidence = Evidence(model, untrained, reference)
     found: list[Measure] = []
     if of_samples := chosen(keys, SAMPLE_MEASURES):

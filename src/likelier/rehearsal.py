@@ -16,11 +16,12 @@ def rehearse(family: Family, images: Images, seed: int, device: torch.device) ->
     """Play one turn of a new family and draw two samples; the game can be thrown away, or timed.
 
     Raises:
-        InputError: the players do not share out the parameters, a turn makes no proper moves or draws no images, the
-            samples are no images, or chance comes from somewhere else than the step.
+        InputError: the players do not share out the parameters or have no proper step sizes, a turn makes no proper
+            moves or draws no images, the samples are no images, or chance comes from somewhere else than the step.
     """
     who = f"the family {type(family).__module__}"
     check_players(family, who)
+    check_step_sizes(family, who)
     game = Game(family, images, seed, 1, device)
     before = torch.get_rng_state()
     moves = family.turns(game.step)
@@ -51,6 +52,23 @@ def check_players(family: Family, who: str) -> None:
     if twice or none:
         found = f"{twice[0]} belongs to two" if twice else f"{none[0]} belongs to none"
         raise InputError(f"{who}: of its players, {found}; wanted every parameter in exactly one")
+
+
+def check_step_sizes(family: Family, who: str) -> None:
+    """A factor for each module, and a number for every share of the budget that is spent."""
+    for name, player in family.players().items():
+        if player.lr_factors is not None and len(player.lr_factors) != len(player.modules):
+            raise InputError(
+                f"{who}: {name} has {len(player.lr_factors)} lr_factors for {len(player.modules)} modules, "
+                "wanted one for each"
+            )
+        for spent in (0.0, 0.5, 1.0):
+            found = player.schedule(spent)
+            if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found < float("inf"):
+                raise InputError(
+                    f"{who}: the schedule of {name} gives {found!r} when {spent:g} of the budget is spent, "
+                    "wanted a number of at least 0"
+                )
 
 
 def check_move(game: Game, move: object, who: str) -> None:

@@ -17,7 +17,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
@@ -27,7 +27,7 @@ import torch
 from likelier import data as sources
 from likelier import experiment
 from likelier.errors import InputError, in_one_line
-from likelier.experiment import Begun, begin, going_on, resume, train
+from likelier.experiment import going_on, resume, train
 from likelier.images import Images
 from likelier.loop import resolve_device
 from likelier.run import Run
@@ -116,12 +116,10 @@ def turn_by_turn(job: Job, images: Images, on_news: OnNews) -> Iterator[None]:
     def on_progress(seen: int, total: int, record: Mapping[str, float]) -> None:
         on_news(job, {"seen": seen, "total": total, "record": record})
 
-    if (Path(job["out"]) / "config.json").exists():
-        run = Run.open(job["out"])
-        begun = Begun(run, experiment.images_of(run, images), resolve_device(run.environment["device"]))
-    else:
-        begun = begin(**{**job, "data": images})
-    yield from going_on(begun.run, begun.images, begun.device, on_progress, job["family"])
+    begun = (Path(job["out"]) / "config.json").exists()
+    run = Run.open(job["out"]) if begun else train(**{**job, "data": images}, begin_only=True)
+    device = resolve_device(run.environment["device"])
+    yield from going_on(run, experiment.images_of(run, images), device, on_progress, job["family"])
 
 
 def given(process: "subprocess.Popen[str]", job: Job) -> Job:
@@ -168,8 +166,7 @@ def collect(number: int, process: "subprocess.Popen[str]", news: "queue.Queue[tu
     """What a worker says, for as long as it says something, then how it ended."""
     assert process.stdout is not None
     for line in process.stdout:
-        with suppress(ValueError):  # what a user's module wrote past Python
-            news.put((number, json.loads(line)))
+        news.put((number, json.loads(line)))
     news.put((number, {"exit code": process.wait()}))
 
 
@@ -216,9 +213,17 @@ def work(jobs: TextIO, out: TextIO, threads: int) -> None:
             if (told := in_one_line(error)) is None:
                 raise
             tell({"refused": told})
-        torch.set_num_threads(threads)  # a run that was gone on with has set its own
+
+
+def descriptors_of_its_own() -> tuple[TextIO, TextIO]:
+    """Where jobs come from and news goes to, out of reach of a user's module that reads its input or prints."""
+    jobs, out = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.close(nothing)
+    return jobs, out
 
 
 if __name__ == "__main__":
-    with redirect_stdout(sys.stderr):  # whatever a user's module prints
-        work(sys.stdin, sys.__stdout__ or sys.stdout, int(sys.argv[1]))
+    work(*descriptors_of_its_own(), int(sys.argv[1]))

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
@@ -37,6 +38,9 @@ BATCH_NORMS, UNDECLARED = (
     ("running_mean", "running_var"),
 )
 """Operators that change arguments without saying so in their schema, and these arguments."""
+
+LEAVES_TORCH = {"numpy", "tolist", "data_ptr", "__array__", "__dlpack__"}
+"""Ways for values to leave torch that are no operators."""
 
 UNTAPEABLE = (
     (torch.Tag.data_dependent_output, "reads a value back from a tensor"),
@@ -71,6 +75,21 @@ class Call:
     def name(self) -> str:
         """Without namespace and overload."""
         return str(self.op._schema.name).partition("::")[2]
+
+
+class Departures(TorchFunctionMode):
+    """Notices values that leave torch, but for those that leave it in a backward pass of the family's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: str | None = None
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Carry it out."""
+        name = getattr(function, "__name__", "")
+        if name in LEAVES_TORCH:
+            self.found = self.found or f"Tensor.{name} reads values back from a tensor"
+        return function(*args, **(kwargs or {}))
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -325,7 +344,8 @@ def out_variant(op: Any) -> tuple[Any, list[str]] | None:
         found = getattr(op.overloadpacket, overload)
         places = [a.name for a in found._schema.arguments if a.is_out]
         rest = [(a.name, str(a.type)) for a in found._schema.arguments if not a.is_out]
-        if places and rest == wanted and len(places) == len(op._schema.returns):
+        lists = any(str(a.type) != "Tensor" for a in found._schema.arguments if a.is_out)
+        if places and not lists and rest == wanted and len(places) == len(op._schema.returns):
             return found, places
     return None
 
@@ -434,10 +454,10 @@ class TapedTurn:
 
     def record(self) -> dict[str, Tensor]:
         """A turn as written, of which the list of operators is kept."""
-        with Recorder() as recorder:
+        with Recorder() as recorder, Departures() as departures:
             step = FixedStep(self.source, recorder)
             scalars = self.turn(step)
-        self.why_not = recorder.why_not
+        self.why_not = recorder.why_not or departures.found
         if self.why_not is None and self.earlier is not None:  # which is held until now, so that no memory came back
             self.why_not = difference(self.earlier, (recorder, step))
             if self.why_not is None:

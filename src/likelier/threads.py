@@ -17,10 +17,10 @@ R = TypeVar("R")
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread, and on as many as before afterwards."""
+def so_many(threads: int) -> Iterator[None]:
+    """Compute on so many threads, and on as many as before afterwards."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     try:
         yield
     finally:
@@ -41,7 +41,7 @@ def by_piece(work: Callable[[T], R], pieces: Iterable[T]) -> list[R]:
             return work(piece)
 
     threads = torch.get_num_threads()
-    with one_thread():
+    with so_many(1):
         if threads == 1:
             return [quietly(piece) for piece in pieces]
         with ThreadPoolExecutor(threads) as pool:

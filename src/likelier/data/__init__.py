@@ -76,7 +76,7 @@ def load(
         return images_from(name_or_path, size=size, channels=channels, fit=fit, progress=progress)
     options = Options(size, channels, fit)
     found = at_path_or_named(name_or_path, root or os.environ.get(ROOT_VARIABLE), options, progress)
-    return replace(found, options=options.given())
+    return replace(found, options=options.given(), found=found.digest)
 
 
 def at_path_or_named(

@@ -26,7 +26,7 @@ from likelier.images import Images
 WORTHWHILE = 10_000
 """Training images: what is to know of fewer is computed in no time, and not worth a file."""
 PACKAGE = Path(__file__).parents[1]
-CODE = ("features/*.py", "metrics/*.py", "reference.py", "images.py", "rng.py")
+CODE = ("features/*.py", "metrics/*.py", "reference.py", "images.py", "nn.py", "rng.py", "threads.py")
 """What kept figures are computed with."""
 
 Tensors = Mapping[str, Tensor]

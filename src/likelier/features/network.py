@@ -28,7 +28,7 @@ from likelier import rng
 from likelier.errors import InputError
 from likelier.images import Batches, Images, Shape, as_float
 from likelier.nn import Network, seeded_weights
-from likelier.threads import by_piece, one_thread
+from likelier.threads import by_piece, so_many
 
 BUDGET, BATCH, PEAK_RATE = 300_000, 128, 5e-3
 DIMENSION = 64
@@ -164,7 +164,7 @@ def train(images: Images, seed: int, progress: Callable[[int, int], None] | None
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_RATE, total_steps=steps, pct_start=0.2)
     batches = Batches(images.train, rng.derived_seed(seed, "extractor"), "cpu")
     chance = rng.generator(seed, "extractor", "shifts")
-    with one_thread():
+    with so_many(1):
         for step in range(steps):
             stored, labels = batches.draw(BATCH)
             x = as_float(stored)

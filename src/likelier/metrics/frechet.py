@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from likelier.metrics.inputs import pair
-from likelier.threads import one_thread
+from likelier.threads import so_many
 
 SMALL = 256
 """Dimensions up to which threads would cost more than they save: a distance at d = 64 takes 20 ms on one."""
@@ -47,7 +47,7 @@ def frechet_distance(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
     18.0
     """
     x, y = pair(x, y)
-    with one_thread() if x.shape[1] <= SMALL else nullcontext():
+    with so_many(1) if x.shape[1] <= SMALL else nullcontext():
         return of_moments(x, y)
 
 
