@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,12 @@ def test_a_packed_set_is_the_set(folder: Path):
     assert sorted(content(folder)) == sorted(
         ["pack.json", "train-images.npy", "train-labels.npy", "test-images.npy", "test-labels.npy"]
     )
+
+
+def test_a_digest_is_that_of_the_splits_that_it_was_recorded_for(folder: Path):
+    found = load(folder)
+    swapped = replace(found, train=found.test)
+    assert swapped.digest == Images("x", noise().test, noise().test, found.classes).digest != found.digest
 
 
 def test_numpy_reads_the_files(folder: Path):

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int, Int64, UInt8
@@ -52,6 +52,14 @@ class Split:
         return len(self.images)
 
 
+class Recorded(NamedTuple):
+    """A digest, and the splits whose digest it is: with others in their place it says nothing."""
+
+    digest: str
+    train: Split
+    test: Split
+
+
 @dataclass(frozen=True, eq=False)
 class Images:
     """One image set: a name, a training and a test split, and the names of the classes.
@@ -70,8 +78,8 @@ class Images:
     """What `likelier.load_images` finds it by again: a name, or a full path; None for images made in Python."""
     root: str | None = None
     """The folder of the named sets that it was found in, where it needs one."""
-    known_digest: str | None = None
-    """The digest, where the files that it was read from say it: to compute it is to read all images."""
+    recorded: Recorded | None = None
+    """The digest, where the files that the splits were read from say it: to compute it is to read all images."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What `likelier.load_images` is to be given beside the source, to make the same images of it again."""
     notes: tuple[str, ...] = ()
@@ -111,7 +119,9 @@ class Images:
     @cached_property
     def digest(self) -> str:
         """sha256 of the decoded content (shapes, images and labels of both splits), whatever file it came from."""
-        return self.known_digest or content_digest(self.train, self.test)
+        if self.recorded is not None and self.recorded.train is self.train and self.recorded.test is self.test:
+            return self.recorded.digest
+        return content_digest(self.train, self.test)
 
     def __repr__(self) -> str:
         size = "×".join(map(str, self.shape))

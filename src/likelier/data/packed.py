@@ -33,7 +33,7 @@ from typing_extensions import TypedDict
 from likelier.data.picture import Options
 from likelier.data.splitting import OnProgress
 from likelier.errors import InputError
-from likelier.images import Images, Split, content_digest
+from likelier.images import Images, Recorded, Split, content_digest
 
 FORMAT: Literal[1] = 1
 MANIFEST, UNFINISHED = "pack.json", "unfinished.json"
@@ -97,7 +97,8 @@ def load_path(path: Path, options: Options, progress: OnProgress | None = None) 
     train, test = (mapped_split(*arrays[part]) for part in ("train", "test"))
     if spots_digest(chain(*arrays.values())) != manifest["spots"]:
         raise InputError(f"the files of {path} are not those that were packed: pack the set again")
-    return Images(manifest["name"], train, test, tuple(manifest["classes"]), known_digest=manifest["digest"])
+    recorded = Recorded(manifest["digest"], train, test)
+    return Images(manifest["name"], train, test, tuple(manifest["classes"]), recorded=recorded)
 
 
 def check(folder: Path) -> Images:
