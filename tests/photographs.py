@@ -78,14 +78,12 @@ def photograph(scene: Scene, chance: np.random.Generator, sides: tuple[int, int]
     return Image.fromarray((255 * np.clip(scene(chance, x, y) + noise, 0, 1)).astype(np.uint8))
 
 
-def make(
-    folder: Path, number: int = 300, sides: tuple[int, int] = (90, 260), scenes: dict[str, Scene] = SCENES
-) -> Path:
+def make(folder: Path, number: int = 300, sides: tuple[int, int] = (90, 260)) -> Path:
     """A folder of `number` pictures, the same each time."""
     for index in range(number):
-        name = list(scenes)[index % len(scenes)]
+        name = list(SCENES)[index % len(SCENES)]
         (folder / name).mkdir(parents=True, exist_ok=True)
-        picture = photograph(scenes[name], np.random.default_rng(index), sides)
+        picture = photograph(SCENES[name], np.random.default_rng(index), sides)
         picture.save(folder / name / f"{index:04d}.{'jpg' if index % 2 else 'png'}", quality=90)
     return folder
 

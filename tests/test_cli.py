@@ -329,7 +329,7 @@ def test_data_that_cannot_be_used(likelier: Likelier, idx_folder: MakeFolder, co
     for data, root, reason in (
         (cut, ".", "ends inside its header"),
         ("file", ".", "is a file"),
-        ("no/where", ".", "there is no folder no/where"),
+        ("no/where", ".", "there is no folder or file no/where"),
         ("mnist", ".", "not the published file of mnist"),
         ("mnist", "nowhere", "there is no folder nowhere"),
         ("mnist", "file", "there is no folder file"),

@@ -26,7 +26,13 @@ WHOLE, LONG = 2_560, 50_000_000
 
 
 def job(out: Path, family: str = "vae", images: int = WHOLE, **more: Any) -> dict[str, Any]:
-    return {"family": family, "data": "digits", "data_root": None, "images": images, "out": str(out), **more}
+    return {
+        "family": family,
+        "data": {"source": "digits", "root": None, "options": {}},
+        "images": images,
+        "out": str(out),
+        **more,
+    }
 
 
 @pytest.fixture

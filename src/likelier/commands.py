@@ -45,7 +45,7 @@ Given = dict[str, Any]
 REAL = {"train–train": "real (train)", "train–test": "real (test)"}
 """What real images score: the floor of every measure of samples."""
 SHORT = {**REAL, "untrained encoder": "untrained"}
-TRAINING = ("data", "data_root", "epochs", "images", "minutes", "seed", "out", "device")
+TRAINING = ("epochs", "images", "minutes", "seed", "out", "device")
 SHAPE = ("size", "channels", "fit")
 """Options of `likelier.load_images`."""
 FIGURES = {
@@ -110,7 +110,7 @@ def resumed(given: Given, audience: Terminal) -> Run:
 def images_asked_for(given: Given, audience: Terminal) -> Images:
     """The images of --data, in the shape that is wanted; what was decided on the way is told."""
     name = given.get("data", "digits")
-    audience.counting(f"reading {Path(name).name}", "files")
+    audience.counting(f"reading {name}", "files")
     images = sources.load(
         name,
         given.get("data_root"),
@@ -138,8 +138,10 @@ def compare(given: Given) -> None:
             )
         else:
             families = given.get("families", FAMILIES)
+            settings_by_family(families, given.get("settings", {}))  # refused before the images are read
             options = chosen(given, (*TRAINING, "seeds", "settings", "jobs"))
-            comparison = compare_families(families, **options, judge=given.get("extractor"), audience=audience)
+            images = images_asked_for(given, audience)
+            comparison = compare_families(families, images, **options, judge=given.get("extractor"), audience=audience)
     write_table(given, models_of(comparison))
     if given.get("json"):
         print_json(summary(comparison))
@@ -260,8 +262,9 @@ def train(given: Given) -> None:
             family = given.get("family", "vae")
             settings = settings_by_family([family], given.get("settings", {}))[family]
             options = chosen(given, (*TRAINING, "checkpoint_seconds", "looks"))
+            images = images_asked_for(given, audience)
             audience.training(family, 1, 1)
-            run = train_family(family, **options, settings=settings, on_progress=audience.progress)
+            run = train_family(family, images, **options, settings=settings, on_progress=audience.progress)
         for warning in warnings_of(run):
             audience.note(warning)
     if given.get("json"):
@@ -295,6 +298,8 @@ def measure(given: Given) -> None:
         chosen_measures(given["only"], SAMPLE_MEASURES if "data" in given else ALL)  # refused before anything is done
     paths = given["runs"]
     own = [path for path in paths if (Path(path) / "config.json").is_file()]
+    if "data" not in given and (own_shape := chosen(given, SHAPE)):
+        raise InputError(f"--{next(iter(own_shape))} without --data: a run knows the shape of its images; leave it out")
     if "data" in given and "family" in given:
         raise InputError("--family beside --data: images that another program made have no family; leave it out")
     if "data" in given and not own:
@@ -348,7 +353,7 @@ def measure_samples(given: Given) -> Given:
     """The measures of images that another program made, by path."""
     results: Given = {}
     with Terminal(given.get("quiet", False)) as audience:
-        images = sources.load(given["data"], given.get("data_root"))
+        images = images_asked_for(given, audience)
         check_usable(images)
         found = {path: read_samples(Path(path), images.shape) for path in given["runs"]}
         n = min(most_samples(images), *map(len, found.values()))

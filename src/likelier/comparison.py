@@ -39,6 +39,8 @@ class Plan(TypedDict):
     families: list[str]
     data: str
     data_root: str | None
+    data_options: NotRequired[dict[str, Any]]
+    """What `likelier.load_images` was given beside them; plans of the first days have none."""
     epochs: float | None
     images: int | None
     minutes: float | None
@@ -115,7 +117,7 @@ class Comparison:
 
 def compare(
     families: Sequence[str] = FAMILIES,
-    data: str | Path | Images = "digits",
+    data: Any = "digits",
     *,
     data_root: str | Path | None = None,
     epochs: float | None = None,
@@ -171,6 +173,7 @@ def compare(
         "families": list(by_family),
         "data": image_set.known_as,
         "data_root": image_set.root,
+        "data_options": dict(image_set.options),
         "epochs": epochs,
         "images": images,
         "minutes": minutes,
@@ -214,7 +217,8 @@ def resume_comparison(
             raise InputError(f"{path} names the code {name}: name it too, if you trust it, as a FAMILY beside --resume")
     if not plan["families"] or not plan["seeds"] or set(plan["families"]) != plan["settings"].keys():
         raise InputError(f"{path} plans no families or seeds, or no settings for them: start the comparison anew")
-    image_set = data or sources.load(plan["data"], data_root or plan["data_root"])
+    root, options = data_root or plan["data_root"], plan.get("data_options", {})
+    image_set = data or sources.load_again(plan["data"], root, options)
     if jobs is not None:
         plan["jobs"] = jobs
     return carry_out(path, plan, image_set, audience or Silence())
@@ -364,11 +368,10 @@ class Together:
 
 
 def job_of(path: Path, plan: Plan, images: Images, family: str, seed: int) -> dict[str, Any]:
-    """The arguments of `train` for one run of the plan, but for its images, which `train` may also load by name."""
+    """The arguments of `train` for one run of the plan; for its images, those of `load_again`."""
     return {
         "family": family,
-        "data": plan["data"],
-        "data_root": images.root,
+        "data": {"source": plan["data"], "root": images.root, "options": dict(images.options)},
         "epochs": plan["epochs"],
         "images": plan["images"],
         "minutes": plan["minutes"],
@@ -453,6 +456,7 @@ def command_of(plan: Plan) -> str:
     """The command line that does it again."""
     words = ["likelier", "compare", *plan["families"], "--data", plan["data"]]
     words += ["--data-root", "DATA"] if plan["data_root"] else []
+    words += [w for key, value in plan.get("data_options", {}).items() for w in (f"--{key}", str(value))]
     budget = {"epochs": plan["epochs"], "images": plan["images"], "minutes": plan["minutes"]}
     given = {key: value for key, value in budget.items() if value is not None}
     words += [w for key, value in given.items() for w in (f"--{key}", str(value).removesuffix(".0"))]

@@ -74,7 +74,7 @@ def whole(name: str, value: Any) -> int | None:
 
 def train(
     family: str = "vae",
-    data: str | Path | Images = "digits",
+    data: Any = "digits",
     *,
     data_root: str | Path | None = None,
     epochs: float | None = None,
@@ -93,7 +93,7 @@ def train(
 
     Args:
         family: a name that `likelier families` lists, or the dotted path of a module that defines one.
-        data: a name or path for `likelier.load_images`, or the images themselves.
+        data: what `likelier.load_images` takes (a name, a path, a sequence), or the images themselves.
         data_root: the folder that holds the named sets.
         epochs, images, minutes: the budget, in one of the three; by default 5 epochs and at least 300,000 images.
         seed: fixes the initial weights, the order of the images and all noise.
@@ -136,6 +136,7 @@ def train(
         "family": family,
         "data": image_set.known_as,
         "data_root": image_set.root,
+        "data_options": dict(image_set.options),
         "shape": list(image_set.shape),
         "seed": seed,
         "images": total,
@@ -296,7 +297,8 @@ def family_of(run: Run, images: Images | Shape, named: str | None) -> Family:
 def images_of(run: Run, data: Images | None = None, data_root: str | Path | None = None) -> Images:
     """The images that a run was trained on; InputError if they are not found, or are others."""
     config = run.config
-    images = data or sources.load(config["data"], data_root or config.get("data_root"))
+    root, options = data_root or config.get("data_root"), config.get("data_options", {})
+    images = data or sources.load_again(config["data"], root, options)
     wanted = run.environment["data_digest"]
     if images.digest != wanted:
         raise InputError(

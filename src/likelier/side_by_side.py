@@ -33,7 +33,10 @@ from likelier.loop import resolve_device
 from likelier.run import Run
 
 Job = Mapping[str, Any]
-"""The arguments of `likelier.train`, as JSON holds them; a run that was begun in `out` is gone on with."""
+"""The arguments of `likelier.train`, as JSON holds them; a run that was begun in `out` is gone on with.
+
+For the images there are the arguments of `likelier.data.load_again`.
+"""
 News = dict[str, Any]
 OnNews = Callable[[Job, News], None]
 
@@ -171,9 +174,9 @@ def collect(number: int, process: "subprocess.Popen[str]", news: "queue.Queue[tu
 
 
 @cache
-def images_of(data: str, root: str | None) -> Images:
+def images_of(data: str) -> Images:
     """An image set, read once by each worker."""
-    return sources.load(data, root)
+    return sources.load_again(**json.loads(data))
 
 
 def carry_out(job: dict[str, Any], tell: Callable[[News], None]) -> None:
@@ -182,7 +185,7 @@ def carry_out(job: dict[str, Any], tell: Callable[[News], None]) -> None:
     def on_progress(seen: int, total: int, record: Mapping[str, float]) -> None:
         tell({"seen": seen, "total": total, "record": dict(record)})
 
-    images = images_of(job.pop("data"), job.pop("data_root"))
+    images = images_of(json.dumps(job.pop("data")))
     if (Path(job["out"]) / "config.json").exists():
         resume(job["out"], images, family=job["family"], on_progress=on_progress)
     else:

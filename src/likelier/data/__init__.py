@@ -3,7 +3,8 @@
 import importlib
 import os
 import pkgutil
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -77,6 +78,18 @@ def load(
     options = Options(size, channels, fit)
     found = at_path_or_named(name_or_path, root or os.environ.get(ROOT_VARIABLE), options, progress)
     return replace(found, options=options.given(), found=found.digest)
+
+
+def load_again(source: str, root: str | Path | None, options: Mapping[str, Any]) -> Images:
+    """What a run or a comparison was begun with, as `Images` remembers it.
+
+    Raises:
+        InputError: as `load`; or there are other options, as the run may come from somebody else.
+    """
+    known = {field.name for field in fields(Options)}
+    if not isinstance(options, Mapping) or not options.keys() <= known:
+        raise InputError(f"the options of the images are {options}: wanted some of {', '.join(sorted(known))}")
+    return load(source, root, **options)
 
 
 def at_path_or_named(

@@ -99,15 +99,12 @@ def load_path(path: Path, options: Options, progress: OnProgress | None = None) 
     """
     listing = listed(path, progress)
     options = settled(listing, options)
-    train, test = (split(items, options, listing.name, progress) for items in (listing.train, listing.test))
-    notes = [*listing.notes, *notes_on(listing, options)]
-    return Images(listing.name, train, test, listing.classes, notes=tuple(notes))
-
-
-def split(items: Sequence[Item], options: Options, name: str, progress: OnProgress | None) -> Split:
-    """Some of the pictures, decoded."""
-    pictures = decoded_all([item.path for item in items], options, name, progress)
-    return Split(pictures, torch.tensor([item.label for item in items]))
+    pictures = decoded_all([item.path for item in listing.items], options, listing.name, progress)
+    labels = torch.tensor([item.label for item in listing.items])
+    n = len(listing.train)
+    train, test = Split(pictures[:n], labels[:n]), Split(pictures[n:], labels[n:])
+    notes = (*listing.notes, *notes_on(listing, options))
+    return Images(listing.name, train, test, listing.classes, notes=notes)
 
 
 def decoded_all(paths: Sequence[Path], options: Options, name: str, progress: OnProgress | None) -> Tensor:

@@ -186,7 +186,7 @@ def fitted(picture: Image.Image, options: Options) -> UInt8[np.ndarray, "c h w"]
     if options.size is not None:
         picture = resized(picture, options.size, options.fit)
     pixels = np.asarray(picture)
-    return np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1))
+    return np.array(pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1), order="C")  # a copy that can be written
 
 
 def flattened(picture: Image.Image) -> Image.Image:
@@ -245,5 +245,9 @@ def reshaped(images: Images, options: Options) -> Images:
 
     if not options.given():
         return images
-    shape = "x".join(map(str, options.given().values()))
-    return replace(images, name=f"{images.name}-{shape}", train=part(images.train), test=part(images.test))
+    found = replace(images, train=part(images.train), test=part(images.test))
+    return (
+        found
+        if found.shape == images.shape
+        else replace(found, name=f"{images.name}-{'x'.join(map(str, found.shape))}")
+    )

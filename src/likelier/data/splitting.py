@@ -22,7 +22,7 @@ UNLABELLED = "image"
 """The one class of images that have none."""
 
 OnProgress = Callable[[int, int], None]
-Pixels = UInt8[np.ndarray, "n c h w"]
+Pixels = UInt8[np.ndarray, "_n _c _h _w"]
 Labels = npt.NDArray[np.generic]
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -172,11 +173,11 @@ def _summary(groups: Sequence[Group]) -> str:
     budget = number(least, 0) if least == most else f"{number(least, 0)} to {number(most, 0)}"
     minutes = {run.minutes for run in runs}
     fixed = f" (fixed from {next(iter(minutes)):g} minutes)" if len(minutes) == 1 and None not in minutes else ""
-    labels = [group.label for group in groups]
+    labels, data = [group.label for group in groups], Path(runs[0].data).name
     if len(groups) == 1:
-        return f"{labels[0]} trained on {runs[0].data} with a budget of {budget} images{fixed} and {counted}."
+        return f"{labels[0]} trained on {data} with a budget of {budget} images{fixed} and {counted}."
     return (
-        f"{listed(labels)} trained on {runs[0].data}, each with a budget of {budget} images{fixed} and {counted}, "
+        f"{listed(labels)} trained on {data}, each with a budget of {budget} images{fixed} and {counted}, "
         "and measured with the same yardsticks."
     )
 

@@ -1,0 +1,435 @@
+"""Images of one's own: whatever their size, mode and layout, they become what a person would expect of them."""
+
+import json
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import TensorDataset
+
+import likelier as package
+from likelier.data import load
+from likelier.data.picture import LARGEST, Options, decoded, header_of
+from likelier.errors import InputError
+from likelier.looking import statistics
+
+Likelier = Callable[..., Any]
+NOISE = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
+GREY = NOISE[..., 0]
+WHICH = np.arange(60) % 2
+PHOTOGRAPHS = runpy.run_path(str(Path(__file__).with_name("photographs.py")))
+
+
+def saved(path: Path, array: np.ndarray, mode: str | None = None, **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(array)
+    (picture.convert(mode) if mode else picture).save(path, **options)
+    return path
+
+
+def folder_of(path: Path, arrays: np.ndarray = NOISE) -> Path:
+    for index, array in enumerate(arrays):
+        saved(path / ("left", "right")[index % 2] / f"{index:03}.png", array)
+    return path
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found: Path = PHOTOGRAPHS["make"](tmp_path_factory.mktemp("own") / "photographs", 60, (40, 90))
+    return found
+
+
+# One picture
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "YCbCr", "LAB"])
+def test_every_mode_of_a_grey_ramp_is_the_ramp(tmp_path: Path, mode: str):
+    ramp = np.tile(np.arange(0, 256, 16, dtype=np.uint8), (16, 1))
+    if mode == "1":
+        ramp = np.where(ramp > 127, 255, 0).astype(np.uint8)
+    if mode in ("I;16", "I"):
+        file = saved(tmp_path / "x.tif", ramp.astype(np.uint16 if mode == "I;16" else np.int32) * 257)
+    elif mode == "LAB":
+        from PIL import ImageCms
+
+        profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+        picture = ImageCms.profileToProfile(Image.fromarray(ramp).convert("RGB"), *profiles, outputMode="LAB")
+        picture.save(file := tmp_path / "x.tif")
+    else:
+        file = saved(tmp_path / ("x.tif" if mode in ("CMYK", "YCbCr") else "x.png"), ramp, mode)
+    for channels in (1, 3):
+        found = decoded(file, Options(channels=channels))
+        assert found.shape == (channels, 16, 16)
+        tolerance = {"LAB": 24, "YCbCr": 2}.get(mode, 1)
+        assert np.abs(found.astype(int) - ramp).max() <= tolerance
+
+
+def test_what_is_transparent_is_laid_over_white(tmp_path: Path):
+    clear = np.zeros((8, 8, 4), dtype=np.uint8)
+    clear[:4, :, 3] = 255  # opaque black above, transparent black below
+    found = decoded(saved(tmp_path / "x.png", clear), Options(channels=1))
+    assert found[0, :4].max() == 0 and found[0, 4:].min() == 255
+    half = np.full((8, 8, 4), (0, 0, 0, 128), dtype=np.uint8)
+    assert np.unique(decoded(saved(tmp_path / "y.png", half), Options(channels=1))).tolist() == [127]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif", "webp"])
+def test_pictures_stand_as_exif_says(tmp_path: Path, orientation: int, ending: str):
+    upright = np.zeros((16, 24), dtype=np.uint8)
+    upright[:8, :8] = 255  # light above and on the left
+    turned = Image.fromarray(upright)
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Image.Transpose that takes the upright picture there
+    if orientation > 1:
+        turned = turned.transpose(Image.Transpose(undo[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = tmp_path / f"x.{ending}"
+    turned.save(file, exif=exif, **({"lossless": True} if ending == "webp" else {}))
+    assert np.abs(decoded(file, Options(channels=1))[0].astype(int) - upright).max() < 30
+    assert header_of(file, file.read_bytes()).size == (24, 16)
+
+
+def test_smaller_pictures_are_averages_and_not_samples(tmp_path: Path):
+    board = (np.indices((256, 256)).sum(0) % 2 * 255).astype(np.uint8)
+    found = decoded(saved(tmp_path / "x.png", board), Options(size=32))
+    assert found.min() >= 120 and found.max() <= 135
+
+
+def test_cropping_takes_the_centre_and_padding_takes_all(tmp_path: Path):
+    wide = np.zeros((16, 48), dtype=np.uint8)
+    wide[:, 16:32] = 200
+    file = saved(tmp_path / "x.png", wide)
+    assert decoded(file, Options(size=16))[0].min() == 200  # its pixels as they are
+    padded = decoded(file, Options(size=48, fit="pad"))[0]
+    assert np.array_equal(padded[16:32], wide) and padded[:16].max() == padded[32:].max() == 0
+
+
+def test_a_large_jpeg_is_decoded_small_and_the_same(tmp_path: Path):
+    chance = np.random.default_rng(0)
+    large = PHOTOGRAPHS["photograph"](PHOTOGRAPHS["SCENES"]["hills"], chance, (900, 1000))
+    large.save(tmp_path / "x.jpg", quality=95)
+    large.save(tmp_path / "x.png")
+    fast, exact = (decoded(tmp_path / f"x.{e}", Options(size=32)).astype(int) for e in ("jpg", "png"))
+    assert np.abs(fast - exact).mean() < 3
+
+
+def test_the_first_frame_of_an_animation_is_taken(tmp_path: Path):
+    frames = [Image.fromarray(np.full((16, 16), value, dtype=np.uint8)) for value in (50, 100, 150)]
+    for ending in ("gif", "png", "tif", "webp"):
+        frames[0].save(file := tmp_path / f"x.{ending}", save_all=True, append_images=frames[1:])
+        assert abs(int(decoded(file, Options(channels=1)).mean()) - 50) <= 1
+
+
+@pytest.mark.parametrize("wrong", [{"size": 7}, {"size": 129}, {"channels": 2}, {"fit": "stretch"}])
+def test_options_that_are_none_are_refused(wrong: dict[str, Any]):
+    with pytest.raises(InputError, match=f"{next(iter(wrong))} = .*: wanted"):
+        load("digits", **wrong)
+
+
+# A folder
+
+
+def test_a_folder_has_its_pictures_classes_and_a_fifth_held_out(tmp_path: Path):
+    found = load(folder_of(tmp_path / "photos"))
+    assert (found.name, found.shape, found.classes) == ("photos", (3, 16, 16), ("left", "right"))
+    assert len(found.train) + len(found.test) == 60 and 4 <= len(found.test) <= 20
+    both = torch.cat([found.train.images, found.test.images]).permute(0, 2, 3, 1).numpy()
+    labels = torch.cat([found.train.labels, found.test.labels]).tolist()
+    by_content = {image.tobytes(): label for image, label in zip(both, labels, strict=True)}
+    assert by_content == {image.tobytes(): index % 2 for index, image in enumerate(NOISE)}
+
+
+def test_adding_renaming_and_moving_pictures_changes_no_sides(tmp_path: Path):
+    folder = folder_of(tmp_path / "photos", NOISE[:40])
+    before = {image.numpy().tobytes() for image in load(folder).test.images}
+    for index, array in enumerate(NOISE[40:]):
+        saved(folder / "a new class" / f"{index}.png", array)
+    for file in list((folder / "left").iterdir()):
+        file.rename(folder / "right" / f"again-{file.name}")
+    after = {image.numpy().tobytes() for image in load(folder).test.images}
+    assert before == after & {x.transpose(2, 0, 1).tobytes() for x in NOISE[:40]} and after > before
+
+
+def test_copies_are_on_one_side(tmp_path: Path):
+    folder = folder_of(tmp_path / "photos")
+    for file in list((folder / "left").iterdir()):
+        (folder / "right" / f"copy-{file.name}").write_bytes(file.read_bytes())
+    twice = statistics(load(folder))["duplicates"]
+    assert twice["test_in_train"] == 0 and twice["within_train"] > 10
+
+
+def test_folders_for_training_and_test_are_taken_as_they_are(tmp_path: Path):
+    folder_of(tmp_path / "photos" / "train", NOISE[:50])
+    folder_of(tmp_path / "photos" / "val", NOISE[50:])
+    found = load(tmp_path / "photos")
+    assert (len(found.train), len(found.test), found.classes) == (50, 10, ("left", "right"))
+    assert np.array_equal(np.sort(found.test.images.flatten()), np.sort(NOISE[50:].flatten()))
+
+
+def test_a_folder_without_classes_is_one_class(tmp_path: Path):
+    for index, array in enumerate(NOISE):
+        saved(tmp_path / "photos" / f"{index}.png", array)
+    assert load(tmp_path / "photos").classes == ("image",)
+
+
+def test_the_same_folder_is_the_same_set_on_any_number_of_threads(photographs: Path):
+    before = torch.get_num_threads()
+    digests = set()
+    for threads in (1, 4):
+        torch.set_num_threads(threads)
+        digests.add(load(photographs, size=24).digest)
+    torch.set_num_threads(before)
+    assert len(digests) == 1
+
+
+def test_sizes_and_channels_are_said_or_asked_for(photographs: Path, tmp_path: Path):
+    with pytest.raises(InputError, match=r"has pictures of \d+ sizes, from .* pixels: say with --size N"):
+        load(photographs)
+    assert load(photographs, size=20, channels=1).shape == (1, 20, 20)
+    folder = folder_of(tmp_path / "grey", GREY)
+    assert load(folder).shape == (1, 16, 16)
+    saved(folder / "left" / "one.png", NOISE[0])
+    mixed = load(folder, size=32)
+    assert mixed.shape == (3, 32, 32)
+    assert mixed.notes == (
+        "61 of 61 pictures are smaller than 32 pixels, and are enlarged",
+        "60 of 61 pictures are grey among coloured ones: --channels 1 makes all of them grey",
+    )
+
+
+def test_progress_is_told(tmp_path: Path):
+    told: list[tuple[int, int]] = []
+    load(folder_of(tmp_path / "photos"), progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (60, 60)
+
+
+def test_more_pixels_than_anybody_needs_are_not_decoded(tmp_path: Path):
+    side = int(LARGEST**0.5) + 1
+    Image.new("1", (side, side)).save(tmp_path / "x.png")
+    with pytest.raises(InputError, match=r"it claims .* pixels: wanted at most 67,108,864"):
+        decoded(tmp_path / "x.png", Options(size=8))
+
+
+# Array files
+
+
+def stored(path: Path, **arrays: np.ndarray) -> Path:
+    np.savez(path, **arrays)
+    return path
+
+
+LAYOUTS = {
+    "NHW": (GREY, GREY[:, None], "grey, taken as NHW"),
+    "NHWC": (NOISE, NOISE.transpose(0, 3, 1, 2), "RGB, taken as NHWC"),
+    "NCHW": (NOISE.transpose(0, 3, 1, 2), NOISE.transpose(0, 3, 1, 2), "RGB, taken as NCHW"),
+    "grey NCHW": (GREY[:, None], GREY[:, None], "grey, taken as NCHW"),
+    "floats": ((NOISE / 255).astype(np.float32), NOISE.transpose(0, 3, 1, 2), "RGB, taken as NHWC"),
+    "half": ((GREY / 255).astype(np.float16), GREY[:, None], "grey, taken as NHW"),
+    "by columns": (np.asfortranarray(GREY), GREY[:, None], "grey, taken as NHW"),
+    "big-endian": ((GREY / 255).astype(">f8"), GREY[:, None], "grey, taken as NHW"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_is_recognised_and_said(tmp_path: Path, layout: str):
+    array, wanted, told = LAYOUTS[layout]
+    found = load(
+        stored(tmp_path / "x.npz", x_train=array[:50], x_test=array[50:], y_train=WHICH[:50], y_test=WHICH[50:])
+    )
+    assert np.array_equal(torch.cat([found.train.images, found.test.images]).numpy(), wanted)
+    assert found.notes[0].endswith(f"x_train: 50 images of 16×16, {told}")
+    np.save(tmp_path / "x.npy", array)
+    alone = load(tmp_path / "x.npy")
+    assert alone.classes == ("image",) and len(alone.train) + len(alone.test) == 60
+
+
+NAMINGS = [
+    ("images", "labels", None, None),
+    ("x", "y", None, None),
+    ("X", "targets", None, None),
+    ("arr_0", "arr_1", None, None),
+    ("x_train", "y_train", "x_test", "y_test"),
+    ("train_images", "train_labels", "test_images", "test_labels"),
+]
+
+
+@pytest.mark.parametrize("names", NAMINGS)
+@pytest.mark.parametrize("kind", ["numbers", "columns", "floats", "texts", "bytes", "yes and no"])
+def test_arrays_are_found_by_their_usual_names(tmp_path: Path, names: tuple[str, ...], kind: str):
+    labels = {
+        "numbers": WHICH,
+        "columns": WHICH[:, None].astype(np.uint8),
+        "floats": WHICH.astype(np.float64),
+        "texts": np.array(["0", "1"])[WHICH],
+        "bytes": np.array([b"0", b"1"])[WHICH],
+        "yes and no": WHICH.astype(bool),
+    }[kind]
+    parts = (NOISE, labels) if names[2] is None else (NOISE[:40], labels[:40], NOISE[40:], labels[40:])
+    given = {name: part for name, part in zip(names, parts, strict=False) if name}
+    found = load(stored(tmp_path / "x.npz", val_images=NOISE[:3], **given))
+    assert found.classes == (("False", "True") if kind == "yes and no" else ("0", "1"))
+    assert found.notes[0] == "arrays left out: val_images"
+    label_of = {image.transpose(2, 0, 1).tobytes(): label for image, label in zip(NOISE, WHICH, strict=True)}
+    for split in (found.train, found.test):
+        assert [label_of[image.numpy().tobytes()] for image in split.images] == split.labels.tolist()
+
+
+CURES = {
+    "(x + 1) / 2": NOISE / 127.5 - 1,
+    "x.astype('uint8')": NOISE.astype(np.float32),
+    "(x // 257).astype('uint8')": NOISE.astype(np.uint16) * 257,
+    "x.astype('uint8') * 255": NOISE > 128,
+}
+
+
+@pytest.mark.parametrize("cure", CURES)
+def test_the_cure_that_is_named_cures(tmp_path: Path, cure: str):
+    with pytest.raises(InputError) as refusal:
+        load(stored(tmp_path / "x.npz", images=CURES[cure]))
+    assert str(refusal.value).endswith(f"; {cure}")
+    load(stored(tmp_path / "x.npz", images=eval(cure, {"x": CURES[cure]})))
+
+
+def test_arrays_and_named_sets_are_brought_to_a_size_too(tmp_path: Path):
+    path = stored(tmp_path / "x.npz", images=NOISE)
+    assert load(path, size=24, channels=1).shape == (1, 24, 24)
+    digits = load("digits", size=32, channels=3)
+    assert (digits.name, digits.shape, digits.source) == ("digits-3x32x32", (3, 32, 32), "digits")
+    assert load("digits", size=8).digest == load("digits").digest
+
+
+# Python
+
+
+def as_pil(index: int) -> Any:
+    return Image.fromarray(NOISE[index])
+
+
+MADE: dict[str, Callable[[], Any]] = {
+    "PIL": lambda: [(as_pil(i), int(WHICH[i])) for i in range(60)],
+    "arrays": lambda: [(NOISE[i], WHICH[i]) for i in range(60)],
+    "floats": lambda: [((NOISE[i] / 255).astype(np.float32), str(WHICH[i])) for i in range(60)],
+    "tensors": lambda: [(torch.from_numpy(NOISE[i].transpose(2, 0, 1).copy()), int(WHICH[i])) for i in range(60)],
+    "a data set": lambda: TensorDataset(torch.from_numpy(NOISE.transpose(0, 3, 1, 2) / 255), torch.from_numpy(WHICH)),
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_any_sequence_is_the_same_set(tmp_path: Path, kind: str):
+    wanted = load(stored(tmp_path / "x.npz", images=NOISE, labels=WHICH))
+    found = package.load_images(MADE[kind]())
+    assert found.digest == wanted.digest and found.classes == wanted.classes and found.source is None
+
+
+def test_a_sequence_may_have_no_labels_and_a_test_split_of_its_own():
+    found = package.images_from(list(GREY[:50]), list(GREY[50:]), name="mine", size=8)
+    assert (found.name, found.shape, len(found.train), len(found.test)) == ("mine", (1, 8, 8), 50, 10)
+
+
+def test_a_data_set_names_its_classes():
+    class Named(TensorDataset):
+        classes = ("cat", "dog", "none of these")
+
+    data = Named(torch.from_numpy(GREY), torch.from_numpy(WHICH))
+    assert package.load_images(data).classes == Named.classes
+
+
+WRONG: dict[str, tuple[Any, str]] = {
+    "a generator": ((x for x in NOISE), "wanted a sequence or map-style data set"),
+    "a set": (set("ab"), "wanted a sequence"),
+    "nothing": ([], "an empty list"),
+    "a number": ([3, 4], "item 0 of the train images"),
+    "a text": ([("cat.png", 0)], "item 0 of the train images"),
+    "three parts": ([(GREY[0], 0, 1)], "has 3 parts"),
+    "two shapes": ([GREY[0], GREY[0][:, :12]], "item 1 .* has the shape"),
+    "some labels": ([(GREY[0], 0), GREY[1]], "1 of 2 train images have labels"),
+    "a list for a label": ([(GREY[0], [0, 1])], "item 0 .* has a list as its label"),
+    "NaN": ([np.full((8, 8), np.nan)], "item 0 .* NaN"),
+    "an object": ([np.array(object())], "item 0"),
+    "bytes": (b"abc", "wanted a sequence"),
+    "one image": ([GREY[0]], "wanted some in both"),
+    "None": (None, "wanted a sequence"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_no_sequence_of_images_is_refused(what: str):
+    data, reason = WRONG[what]
+    with pytest.raises(InputError, match=reason):
+        package.load_images(data)
+
+
+def test_a_sequence_is_trained_on(tmp_path: Path):
+    run = package.train("vae", MADE["PIL"](), images=128, out=tmp_path / "run")
+    assert run.config["shape"] == [3, 16, 16]
+
+
+# The command line
+
+
+def test_the_shape_is_kept_and_the_same_images_are_read_again(likelier: Likelier, photographs: Path):
+    shape = ("--size", 12, "--channels", 1, "--fit", "pad")
+    assert likelier("train", "vae", "--data", photographs, *shape, "--images", 256, "--out", "run", "-q").code == 0
+    config = json.loads(Path("run/config.json").read_text())
+    assert config["data_options"] == {"size": 12, "channels": 1, "fit": "pad"} and config["shape"] == [1, 12, 12]
+    assert likelier("reconstruct", "run").code == 0
+    config["data_options"]["progress"] = "print"
+    Path("run/config.json").write_text(json.dumps(config))
+    assert "wanted some of channels, fit, size" in likelier("reconstruct", "run").err
+
+
+def test_measure_wants_data_beside_a_size(likelier: Likelier):
+    assert "--size without --data" in likelier("measure", "run", "--size", 32).err
+
+
+def test_a_comparison_in_processes_reads_the_same_images(likelier: Likelier):
+    shape = ("--size", 8, "--fit", "pad")  # what the digits are already, so that their frozen extractor is theirs
+    command = ("compare", "vae", "gan", "--data", "digits", *shape, "--images", 256, "--jobs", 2, "--out", "both", "-q")
+    done = likelier(*command)
+    assert done.code == 0, done.err
+    assert json.loads(Path("both/compare.json").read_text())["data_options"] == {"size": 8, "fit": "pad"}
+    assert json.loads(Path("both/runs/gan-seed0/config.json").read_text())["data_options"] == {"size": 8, "fit": "pad"}
+    assert "--data digits --size 8 --fit pad --images 256" in Path("both/report.html").read_text()
+    assert likelier("compare", "--resume", "both", "-q").code == 0
+    assert "--size beside --resume" in likelier("compare", "--resume", "both", "--size", 8).err
+
+
+def test_show_counts_and_draws(likelier: Likelier, photographs: Path):
+    done = likelier("data", "show", photographs, "--size", 16, "--out", "sheet.png", "--json", "-q")
+    found = json.loads(done.out)
+    assert {c["name"] for c in found["classes"]} == {"balls", "coast", "hills"}
+    assert sum(c["train"] + c["test"] for c in found["classes"]) == 60
+    images = load(photographs, size=16)
+    x = images.train.images.double() / 255
+    assert found["mean"] == pytest.approx(x.mean(dim=(0, 2, 3)).tolist(), abs=1e-4)
+    assert found["std"] == pytest.approx(x.std(dim=(0, 2, 3), correction=0).tolist(), abs=1e-4)
+    first = Path("sheet.png").read_bytes()
+    with Image.open("sheet.png") as sheet:
+        assert sheet.width == 1200
+    likelier("data", "show", photographs, "--size", 16, "--out", "sheet.png", "--seed", 1, "-q")
+    assert Path("sheet.png").read_bytes() != first
+    words = likelier("data", "show", photographs, "--size", 16, "-q").out
+    assert "standard deviation" in words and "test images are training images" in words
+    assert Path("contact-sheet.png").read_bytes() == first
+
+
+@pytest.mark.parametrize("classes", [1, 3, 100])
+def test_any_number_of_classes_is_drawn(likelier: Likelier, tmp_path: Path, classes: int):
+    images = np.concatenate([GREY] * 5)[:300]
+    images = images ^ np.arange(300, dtype=np.uint16).astype(np.uint8)[:, None, None]
+    names = np.array([f"<script> {'m' * 60} 日本 {i % classes}" for i in range(300)])
+    stored(tmp_path / "x.npz", images=images, labels=names)
+    assert likelier("data", "show", "x.npz", "-q").code == 0
+
+
+def test_show_finds_duplicates(likelier: Likelier, tmp_path: Path):
+    twice = np.concatenate([GREY, GREY[:7]])
+    stored(tmp_path / "x.npz", x_train=twice, x_test=GREY[:5], y_train=np.arange(67) % 3, y_test=np.arange(5) % 3)
+    found = json.loads(likelier("data", "show", "x.npz", "--json", "-q").out)
+    assert found["duplicates"] == {"within_train": 7, "test_in_train": 5}
