@@ -176,7 +176,7 @@ def pack(
         out: the folder to make; by default NAME-packed, here. One that an interrupted call has left is gone on with.
         data_root, size, channels, fit: as for `likelier.load_images`.
         jobs: how many processes decode pictures; by default as many as torch has threads.
-        progress: called with the images that are done, and the images in all.
+        progress: called with the images that are done, and the images in all; before, with the pictures that are listed.
 
     Returns:
         The folder.
@@ -189,7 +189,7 @@ def pack(
     >>> likelier.load_images(folder)
     Images(digits: 1198 + 599 of 1×8×8, 10 classes, digest a15c…)
     """
-    found = source_of(source, data_root, Options(size, channels, fit))
+    found = source_of(source, data_root, Options(size, channels, fit), progress)
     folder = Path(f"{found.contents['name']}-packed" if out is None else out)
     check_free(folder)
     with alone_in(folder):
@@ -197,14 +197,14 @@ def pack(
     return folder
 
 
-def source_of(source: str | Path | Images, root: str | Path | None, options: Options) -> Source:
+def source_of(source: str | Path | Images, root: str | Path | None, options: Options, progress: OnProgress) -> Source:
     """What is to be packed: pictures where they are, everything else in memory."""
     if isinstance(source, Images):
         return InMemory(source)
     path = Path(source)
     if path.is_dir() and str(source) not in sources.sources() and sources.reader_of(path) is folders:
-        return Pictures(listed(path), options)
-    return InMemory(sources.load(source, root, **options.given()))
+        return Pictures(listed(path, progress), options)
+    return InMemory(sources.load(source, root, **options.given(), progress=progress))
 
 
 @contextmanager
