@@ -176,7 +176,7 @@ def pack(
         out: the folder to make; by default NAME-packed, here. One that an interrupted call has left is gone on with.
         data_root, size, channels, fit: as for `likelier.load_images`.
         jobs: how many processes decode pictures; by default as many as torch has threads.
-        progress: called with the images that are done, and the images in all; before, with the pictures that are listed.
+        progress: called with the images that are done, and the images in all; before, with the pictures listed.
 
     Returns:
         The folder.
