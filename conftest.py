@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 os.environ["LIKELIER_CACHE"] = tempfile.mkdtemp(prefix="likelier-tests-")
+os.environ["KERAS_HOME"] = str(Path(os.environ["LIKELIER_CACHE"]) / "keras")
 DATA_ROOT = os.environ.pop("LIKELIER_DATA", os.environ.get("LIKELIER_TESTED_DATA"))
 if DATA_ROOT is not None:
     os.environ["LIKELIER_TESTED_DATA"] = DATA_ROOT  # for the processes that pytest-xdist starts from this one

@@ -16,6 +16,7 @@ ROOT = Path(likelier.__file__).parent
 ROOMS = [  # from the ground up: a room may import from those above it in this list, and from its own line
     {"errors", "rng", "threads"},
     {"files", "memory"},
+    {"fetching"},
     {"images", "distributions", "losses", "schedules"},
     {"nn", "adam", "data", "metrics", "pictures", "likelihood", "verdict"},
     {"family", "run", "features", "stability", "packing"},

@@ -115,7 +115,7 @@ def test_what_is_no_binary_version_is_answered_with_what_is_wanted(kind: str, tm
         unpacked(folder / "cifar-10-batches-py", {"data_batch_1": b"\x80\x04."})
     if kind == "archive":
         (folder / "cifar-10-python.tar.gz").write_bytes(b"")
-    message = {"nothing": "has neither", "no root": "is not embedded"}.get(kind, "to unpickle is to run code")
+    message = {"nothing": "is neither in", "no root": "data fetch cifar10"}.get(kind, "to unpickle is to run code")
     with pytest.raises(InputError, match=message):
         load("cifar10", None if kind == "no root" else tmp_path)
 

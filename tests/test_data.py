@@ -54,7 +54,8 @@ def test_digits_are_split_and_not_changed() -> None:
 
 
 def test_every_named_set_has_its_source() -> None:
-    assert sources() == {"digits": "digits", "mnist": "idx", "fashion-mnist": "idx", "cifar10": "cifar10"}
+    like_mnist = dict.fromkeys(("mnist", "fashion-mnist", "kmnist", "emnist-letters"), "idx")
+    assert sources() == {"digits": "digits", "cifar10": "cifar10", **like_mnist}
 
 
 @pytest.mark.parametrize(("name", "near"), [("minst", "mnist"), ("MNIST", "mnist"), ("fashionmnist", "fashion-mnist")])
@@ -68,12 +69,12 @@ def test_an_empty_name_is_not_the_current_folder() -> None:
         load("")
 
 
-def test_a_named_set_wants_a_root(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--data-root or LIKELIER_DATA"):
+def test_a_named_set_that_is_nowhere(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"`likelier data fetch mnist` fetches it.*--data-root or LIKELIER_DATA"):
         load("mnist")
     with pytest.raises(InputError, match=r"there is no folder .*nowhere.*wanted the folder that holds mnist/"):
         load("mnist", tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"mnist is not there: wanted a folder with the four IDX files"):
+    with pytest.raises(InputError, match=rf"mnist is neither in {tmp_path}/mnist, the cache, nor where torchvision"):
         load("mnist", tmp_path)
 
 

@@ -1,477 +1,531 @@
-"""Whatever is in a folder or an array file: a set, or one line and exit code 2; no hang, no code, bounded memory."""
+"""Files of named sets that are not what they say: each kind of file with each kind of fault, and faults that Hypothesis
+finds. All end in one line, or in the right images; none takes much memory or time, writes anything, or runs anything.
+"""
 
+import gzip
+import hashlib
 import io
-import json
 import os
 import pickle
-import resource
-import signal
-import socket
+import random
 import struct
+import tarfile
+import time
+import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
-from likelier.data import load
+from likelier.data import cifar10, find, idx, keras
+from likelier.data.catalogue import REMOTES
 from likelier.errors import InputError
-from likelier.looking import contact_sheet, statistics
+from likelier.fetching import Remote
 
-Likelier = Callable[..., Any]
-N, SIDE = 40, 8
-NOISE = np.random.default_rng(0).integers(0, 256, (N, SIDE, SIDE), dtype=np.uint8)
-CANARY = "harmed"
-MOST_SECONDS, MOST_MEGABYTES = 30, 400
+pytestmark = pytest.mark.filterwarnings("ignore:.*no published sum")
+
+MOST_MEMORY, MOST_SECONDS = 32e6, 5.0
+BOMB = 64 << 20
+"""Bytes of zeros that a small file grows to, or that a header claims."""
+N = (12, 8)
+RECORDS = 4
+NOISE = random.Random(0)
+
+
+def header(*shape: int, kind: int = 8) -> bytes:
+    return bytes((0, 0, kind, len(shape))) + struct.pack(f">{len(shape)}I", *shape)
+
+
+def four(first: int, classes: int) -> list[bytes]:
+    """Images and labels of training and test, as IDX."""
+    parts = []
+    for n in N:
+        parts.append(header(n, 28, 28) + NOISE.randbytes(n * 28 * 28))
+        parts.append(header(n) + bytes(first + i % classes for i in range(n)))
+    return parts
+
+
+DIGITS, LETTERS = four(0, 10), four(1, 26)
+BATCHES = {file: bytes(NOISE.randrange(10) for _ in range(RECORDS * cifar10.RECORD)) for file in cifar10.FILES}
+
+
+def in_zip(members: dict[str, bytes], packing: int = zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", packing) as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content, packing)
+    return buffer.getvalue()
+
+
+def letters_zip(**changed: bytes) -> bytes:
+    files = dict(zip(idx.LETTERS, (gzip.compress(c, mtime=0) for c in LETTERS), strict=True))
+    return in_zip({f"gzip/{name}.gz": content for name, content in (files | changed).items()})
 
 
 def npy(array: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    np.save(out, array, allow_pickle=True)
-    return out.getvalue()
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
 
 
-def npz(**arrays: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    np.savez(out, **arrays, allow_pickle=True)
-    return out.getvalue()
-
-
-def headed(header: str | bytes, content: bytes = bytes(64), version: tuple[int, int] = (1, 0)) -> bytes:
-    """An .npy file with this header, whatever follows."""
-    header = header.encode() if isinstance(header, str) else header
-    length = struct.pack("<H" if version == (1, 0) else "<I", len(header))
-    return b"\x93NUMPY" + bytes(version) + length + header + content
-
-
-def described(dtype: str, shape: object) -> bytes:
-    return headed(f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape}}}\n")
-
-
-def zipped(members: dict[str, bytes], flags: int = 0) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    content = bytearray(out.getvalue())
-    if flags:
-        place = content.index(b"PK\x01\x02")
-        content[place + 8] |= flags
-        content[6] |= flags
-    return bytes(content)
-
-
-def picture(ending: str, array: np.ndarray = NOISE[0]) -> bytes:
-    out = io.BytesIO()
-    kind = {"jpg": "JPEG", "tif": "TIFF", "pgm": "PPM"}.get(ending, ending.upper())
-    Image.fromarray(array).save(out, format=kind)
-    return out.getvalue()
-
-
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
-def png_of(width: int, height: int, content: bytes = b"") -> bytes:
-    """A PNG that claims this size."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(content)) + chunk(b"IEND", b"")
-
-
-def cut(content: bytes, pieces: int = 12) -> Iterator[tuple[str, bytes]]:
-    for place in sorted({len(content) * i // pieces for i in range(pieces)}):
-        yield f"cut at {place}", content[:place]
-
-
-def flipped(content: bytes, times: int = 16) -> Iterator[tuple[str, bytes]]:
-    for place in sorted({len(content) * i // times for i in range(times)}):
-        yield f"flipped at {place}", content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :]
-
-
-class Runs:
-    """What would run, if it were unpickled."""
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, (CANARY,)
-
-
-OBJECTS = np.array([Runs()], dtype=object)
-UNIT = NOISE / 255
-TWO = np.arange(N) % 2
-
-ARRAYS: dict[str, bytes] = {  # .npy
-    "empty": b"",
-    "text": b"no array at all",
-    "a pickle": pickle.dumps(Runs()),
-    "objects": npy(OBJECTS),
-    "more than claimed": npy(NOISE) + b"x",
-    **{f"npy {name}": content for name, content in cut(npy(NOISE), 20)},
-    "2^31 images": described("|u1", (2**31, 28, 28)),
-    "2^62 images": described("|u1", (2**62, 8, 8)),
-    "2^200 images": described("|u1", (2**200, 8, 8)),
-    "a negative shape": described("|u1", (-1, 8, 8)),
-    "two negative sides": described("|u1", (1, -8, -8)),
-    "no images": npy(NOISE[:0]),
-    "no pixels": described("|u1", (4, 0, 8)),
-    "a shape that is no tuple": described("|u1", 64),
-    "a shape of texts": described("|u1", ("8", "8")),
-    "70 dimensions": described("|u1", (1,) * 70),
-    "true as a side": described("|u1", (True, 8, 8)),
-    "an unknown type": described("nonsense", (1, 8, 8)),
-    "a type without size": described("|S0", (1, 8, 8)),
-    "complex numbers": npy(UNIT.astype(np.complex64)),
-    "dates": npy(np.zeros((4, 8, 8), dtype="datetime64[D]")),
-    "records": npy(np.zeros((4, 8, 8), dtype=[("a", "u1"), ("b", "f4")])),
-    "named like ünïcödé": npy(np.zeros((4, 8, 8), dtype=[("日本", "u1")])),
-    "texts": npy(np.full((4, 8, 8), "a")),
-    "an unknown version": headed("{}", version=(9, 9)),
-    "a header of 4 GB": b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + bytes(99),
-    "code in the header": headed(f"__import__('os').mkdir('{CANARY}')"),
-    "deep brackets": headed("(" * 9000),
-    "a long number": headed("{'descr': '|u1', 'fortran_order': False, 'shape': (" + "9" * 9000 + ",)}"),
-    "no header": headed(b""),
-    "a header of zeros": headed(bytes(118)),
-    "a header without shape": headed("{'descr': '|u1', 'fortran_order': False}"),
-    "NaN": npy(np.where(UNIT > 0.9, np.nan, UNIT)),
-    "infinity": npy(np.where(UNIT > 0.9, np.inf, UNIT)),
-    "from -1 to 1": npy(2 * UNIT - 1),
-    "floats to 255": npy(NOISE.astype(np.float32)),
-    "floats to 1e30": npy(UNIT * 1e30),
-    "int64": npy(NOISE.astype(np.int64)),
-    "uint16": npy(NOISE.astype(np.uint16) * 257),
-    "int8": npy(NOISE.astype(np.int8)),
-    "yes and no": npy(NOISE > 128),
-    "a row": npy(NOISE[0, 0]),
-    "rows of pixels": npy(NOISE.reshape(N, -1)),
-    "five dimensions": npy(NOISE.reshape(N, 1, 1, SIDE, SIDE)),
-    "no channels": npy(np.zeros((4, 8, 8, 8), dtype=np.uint8)),
-    "channels on both sides": npy(np.zeros((40, 3, 8, 3), dtype=np.uint8)),
-    "small": npy(NOISE[:, :7]),
-    "large": npy(np.zeros((9, 200, 200), dtype=np.uint8)),
-    "one image": npy(NOISE[:1]),
-    "one image many times": npy(NOISE[:1].repeat(40, axis=0)),
+ARRAYS = {
+    key: np.frombuffer(c, np.uint8, offset=16 if "x" in key else 8).reshape((-1, 28, 28) if "x" in key else (-1,))
+    for key, c in zip(keras.KEYS, DIGITS, strict=True)
 }
-ARCHIVES: dict[str, bytes] = {  # .npz
-    "empty archive": zipped({}),
-    "zeros": bytes(1000),
-    "no archive": b"PK\x03\x04nonsense",
-    "an array": npy(NOISE),
-    "objects": npz(images=NOISE, labels=np.array([Runs()] * N, dtype=object)),
-    "object images": npz(images=OBJECTS),
-    "a pickle for an array": zipped({"images.npy": pickle.dumps(Runs())}),
-    "code for an array": zipped({"images.npy": b"import os"}),
-    "an archive in it": zipped({"images.npy": zipped({"images.npy": npy(NOISE)})}),
-    "other names": npz(a=NOISE, b=NOISE),
-    "no .npy in it": zipped({"images.txt": b"x"}),
-    "encrypted": zipped({"images.npy": npy(NOISE)}, flags=1),
-    "climbing out": zipped({f"../../{CANARY}.npy": described("|O", (1,))}),
-    "a climbing name with escapes": zipped({"\x1b[2J.npy": npy(NOISE), "b.npy": npy(NOISE)}),
-    "2^31 images in it": zipped({"images.npy": described("|u1", (2**31, 28, 28))}),
-    "a bomb": zipped(
-        {"images.npy": headed("{'descr': '|u1', 'fortran_order': False, 'shape': (3, 8, 8)}", bytes(10**8))}
+
+
+def keras_zip(packing: int = zipfile.ZIP_DEFLATED, **changed: bytes) -> bytes:
+    return in_zip({f"{key}.npy": npy(array) for key, array in ARRAYS.items()} | changed, packing)
+
+
+Member = tuple[str, bytes, dict[str, object]]
+BATCH = f"{cifar10.FOLDER}/test_batch.bin"
+
+
+def tar(*more: Member, without: str = "", first: bool = False) -> bytes:
+    """The archive of CIFAR-10, with more members before or after its own."""
+    own: list[Member] = [
+        (f"{cifar10.FOLDER}/{f}", c, {}) for f, c in BATCHES.items() if f not in without or not without
+    ]
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content, attributes in [*more, *own] if first else [*own, *more]:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            for key, value in attributes.items():
+                setattr(info, key, value)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def tgz(*more: Member, without: str = "", first: bool = False) -> bytes:
+    return gzip.compress(tar(*more, without=without, first=first), mtime=0)
+
+
+@cache
+def zeros_gz(prefix: bytes, zeros: int = BOMB) -> bytes:
+    """A small gzip file of something, then of many zeros."""
+    packer = zlib.compressobj(9, wbits=31)
+    parts = [packer.compress(prefix)]
+    block = bytes(1 << 20)
+    parts += [packer.compress(block) for _ in range(zeros >> 20)]
+    return b"".join([*parts, packer.flush()])
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file: the set that it belongs to, where it lies, and what a good one holds."""
+
+    name: str
+    folder: str
+    good: bytes
+    beside: dict[str, bytes]
+    file: str
+
+
+def around(names: tuple[str, ...], contents: list[bytes]) -> dict[str, bytes]:
+    return dict(zip(names, contents, strict=True))
+
+
+PACKED = [gzip.compress(c, mtime=0) for c in DIGITS]
+KINDS = {
+    "idx images": Kind("kmnist", "root/kmnist", DIGITS[0], around(idx.FILES, DIGITS), idx.FILES[0]),
+    "idx labels": Kind("kmnist", "root/kmnist", DIGITS[3], around(idx.FILES, DIGITS), idx.FILES[3]),
+    "idx gz": Kind(
+        "kmnist", "root/kmnist", PACKED[0], around(tuple(f"{f}.gz" for f in idx.FILES), PACKED), f"{idx.FILES[0]}.gz"
     ),
-    "fewer labels": npz(images=NOISE, labels=TWO[:-1]),
-    "one-hot labels": npz(images=NOISE, labels=np.eye(2)[TWO]),
-    "labels of NaN": npz(images=NOISE, labels=np.full(N, np.nan)),
-    "labels of infinity": npz(images=NOISE, labels=np.full(N, np.inf)),
-    "labels between": npz(images=NOISE, labels=TWO + 0.5),
-    "labels of dates": npz(images=NOISE, labels=TWO.astype("datetime64[D]")),
-    "a label for each": npz(images=NOISE, labels=np.arange(N)),
-    "one label": npz(images=NOISE, labels=np.array(1)),
-    "no test labels": npz(x_train=NOISE, y_train=TWO, x_test=NOISE),
-    "no training labels": npz(x_train=NOISE, x_test=NOISE, y_test=TWO),
-    "two shapes": npz(x_train=NOISE, y_train=TWO, x_test=NOISE.repeat(2, axis=1), y_test=TWO),
-    "an empty test split": npz(x_train=NOISE, y_train=TWO, x_test=NOISE[:0], y_test=TWO[:0]),
-    **{f"npz {name}": content for name, content in cut(npz(images=NOISE, labels=TWO), 20)},
+    "emnist zip": Kind("emnist-letters", "root/emnist-letters", letters_zip(), {}, idx.ARCHIVE),
+    "keras npz": Kind("mnist", "keras/datasets", keras_zip(), {}, "mnist.npz"),
+    "keras npz stored": Kind("mnist", "keras/datasets", keras_zip(zipfile.ZIP_STORED), {}, "mnist.npz"),
+    "cifar bin": Kind("cifar10", "root/cifar10", BATCHES["test_batch.bin"], BATCHES, "test_batch.bin"),
+    "cifar tar": Kind("cifar10", "root/cifar10", tgz(), {}, cifar10.ARCHIVE),
 }
-PERHAPS: dict[str, bytes] = {  # .npz that may be read all the same, as not every bit matters
-    **{f"npz {name}": content for name, content in flipped(npz(images=NOISE, labels=TWO), 40)},
-    **{f"npy {name}": zipped({"images.npy": content}) for name, content in flipped(npy(NOISE), 24)},
-}
-PICTURES = ("png", "jpg", "webp", "bmp", "gif", "tif", "pgm")
-FILES: dict[str, bytes] = {  # one picture of a folder that is whole otherwise
-    **{f"an empty .{ending}": b"" for ending in PICTURES},
-    **{f"text in a .{ending}": b"GIF? no, text" for ending in PICTURES},
-    **{f"zeros in a .{ending}": bytes(999) for ending in PICTURES},
-    **{f"{what}.{end}": content for end in PICTURES for what, content in cut(picture(end), 4)},
-    "a claim of 10^10 pixels.png": png_of(100_000, 100_000),
-    "a claim of 2^62 pixels.png": png_of(2**31 - 1, 2**31 - 1),
-    "a claim of no pixels.png": png_of(0, 8),
-    "a claim of 60 million pixels.png": png_of(8000, 7500),
-    "a claim of 10^10 pixels.bmp": picture("bmp")[:18] + struct.pack("<ii", 100_000, 100_000) + picture("bmp")[26:],
-    "a claim of 2^31 pixels.gif": b"GIF89a" + struct.pack("<HH", 65535, 65535) + picture("gif")[10:],
-    "a claim of 10^12 pixels.pgm": b"P5 1000000 1000000 255\n" + bytes(99),
-    "a number without end.pgm": b"P5 " + b"9" * 5000,
-    "floats.tif": picture("tif", UNIT[0].astype(np.float32)),
-    "negative.tif": picture("tif", NOISE[0].astype(np.int32) - 128),
-    "32 bits.tif": picture("tif", NOISE[0].astype(np.int32) * 2**20),
-    "an SVG.png": b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
-    "an EPS.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n(x) run\n",
-}
-PERHAPS_FILES = {f"{what}.{ending}": content for ending in PICTURES for what, content in flipped(picture(ending), 12)}
 
 
 @pytest.fixture(autouse=True)
-def watched(tmp_path: Path) -> Iterator[None]:
-    """Nothing hangs, fills the memory, or runs."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    signal.alarm(MOST_SECONDS)
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The good files are published under their sums."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("LIKELIER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    sums = tuple(hashlib.sha256(c).hexdigest() for c in DIGITS)
+    monkeypatch.setitem(idx.PUBLISHED, "mnist", replace(idx.PUBLISHED["mnist"], sha256=sums))
+    monkeypatch.setattr(keras, "SHAPES", tuple(array.shape for array in ARRAYS.values()))
+    monkeypatch.setattr(cifar10, "RECORDS", RECORDS)
+    monkeypatch.setattr(cifar10, "FILES", {f: hashlib.sha256(c).hexdigest() for f, c in BATCHES.items()})
+    whole = letters_zip()
+    remote = Remote(idx.ARCHIVE, hashlib.sha256(whole).hexdigest(), len(whole), ())
+    monkeypatch.setitem(REMOTES, "emnist-letters", (remote,))
+
+
+def laid(kind: Kind, tmp_path: Path, content: bytes | None) -> Path:
+    """Put a file of this kind, and those that belong to it, where it is looked for; None puts nothing there."""
+    folder = tmp_path / kind.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, beside in kind.beside.items():
+        (folder / name).write_bytes(beside)
+    path = folder / kind.file
+    path.unlink(missing_ok=True)
+    if content is not None:
+        path.write_bytes(content)
+    return path
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Little memory, little time."""
+    began = time.monotonic()
+    tracemalloc.start()
     try:
         yield
+        assert tracemalloc.get_traced_memory()[1] < MOST_MEMORY
     finally:
-        signal.alarm(0)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    assert grown < MOST_MEGABYTES
-    assert not list(tmp_path.rglob(f"{CANARY}*")) and not Path(CANARY).exists()
+        tracemalloc.stop()
+    assert time.monotonic() - began < MOST_SECONDS
 
 
-def refused(path: Path) -> str:
-    """Why a set is refused; that the command line makes one line and exit code 2 of it is tested on some of them."""
-    with pytest.raises(InputError) as refusal:
-        load(path)
-    assert "allow_pickle" not in str(refusal.value)  # numpy's advice is to run what the file holds
-    return str(refusal.value)
+def tree(folder: Path) -> list[tuple[str, int]]:
+    return sorted((str(path), path.lstat().st_mtime_ns) for path in folder.rglob("*"))
 
 
-def read_or_refused(path: Path, **options: Any) -> None:
-    with suppress(InputError):
-        assert load(path, **options).digest
+def outcome(kind: Kind, tmp_path: Path) -> str | None:
+    """The one line that refuses the set; None if it is loaded, and right."""
+    before = tree(tmp_path)
+    try:
+        with bounded():
+            found = find(kind.name, tmp_path / "root")
+    except InputError as error:
+        message = str(error)
+        assert message.splitlines() == [message]
+        assert 10 < len(message) < 1_000
+        return message
+    finally:
+        assert tree(tmp_path) == before
+    images = found.images
+    assert len(images.train) in (N[0], 5 * RECORDS)
+    assert images.shape in ((1, 28, 28), (3, 32, 32))
+    if found.verified and kind.name in ("mnist", "cifar10"):
+        first = (
+            ARRAYS["x_train"][0] if kind.name == "mnist" else np.frombuffer(BATCHES["data_batch_1.bin"][1:3073], "B")
+        )
+        assert np.array_equal(images.train.images[0].flatten().numpy(), first.flatten())
+    return None
 
 
-@pytest.mark.parametrize("what", ARRAYS)
-def test_no_array_file_does_harm(tmp_path: Path, what: str):
-    (tmp_path / "x.npy").write_bytes(ARRAYS[what])
-    assert "x.npy" in refused(tmp_path / "x.npy") or what.startswith("one image")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_good_file_passes(kind: str, tmp_path: Path) -> None:
+    laid(KINDS[kind], tmp_path, KINDS[kind].good)
+    assert outcome(KINDS[kind], tmp_path) is None
 
 
-@pytest.mark.parametrize("what", ARCHIVES)
-def test_no_archive_does_harm(tmp_path: Path, what: str):
-    (tmp_path / "x.npz").write_bytes(ARCHIVES[what])
-    refused(tmp_path / "x.npz")
+# Faults of any file
 
 
-@pytest.mark.parametrize("what", PERHAPS)
-def test_no_flipped_bit_of_an_archive_does_harm(tmp_path: Path, what: str):
-    (tmp_path / "x.npz").write_bytes(PERHAPS[what])
-    read_or_refused(tmp_path / "x.npz")
+def set_byte(position: int, value: int) -> Callable[[bytes], bytes]:
+    def harm(good: bytes) -> bytes:
+        at = position % len(good)
+        return good[:at] + bytes([value]) + good[at + 1 :]
+
+    return harm
 
 
-def folder_with(tmp_path: Path, name: str, content: bytes) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for index in range(20):
-        (folder / f"{index}.png").write_bytes(picture("png", NOISE[index]))
-    (folder / name).write_bytes(content)
-    return folder
+def flip(share: float) -> Callable[[bytes], bytes]:
+    def harm(good: bytes) -> bytes:
+        at = int(share * (len(good) - 1))
+        return good[:at] + bytes([good[at] ^ 0x10]) + good[at + 1 :]
+
+    return harm
 
 
-@pytest.mark.parametrize("what", FILES)
-def test_a_file_that_is_no_picture_is_named(tmp_path: Path, what: str):
-    name = what.replace(" in a .", ".").replace("an empty .", "empty.")
-    told = refused(folder_with(tmp_path, name, FILES[what]))
-    assert f"1 of 21 files of photos cannot be used: {tmp_path / 'photos' / name}" in told or "pictures of" in told
+class Evil:
+    """What would be run if it were unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, ("harmed",)
 
 
-@pytest.mark.parametrize("what", PERHAPS_FILES)
-def test_no_flipped_bit_of_a_picture_does_harm(tmp_path: Path, what: str):
-    read_or_refused(folder_with(tmp_path, what, PERHAPS_FILES[what]), size=8)
+SURELY_BAD: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda good: b"",
+    "one byte": lambda good: good[:1],
+    "zeros": lambda good: bytes(len(good)),
+    "ones": lambda good: b"\xff" * len(good),
+    "noise": lambda good: random.Random(1).randbytes(len(good)),
+    "a web page": lambda good: b"<!DOCTYPE html><title>404 Not Found</title>" * 40,
+    "a picture": lambda good: b"\x89PNG\r\n\x1a\n" + random.Random(2).randbytes(len(good)),
+    "text": lambda good: "zwölf Bilder\n".encode() * 100,
+    "a pickle": lambda good: pickle.dumps(Evil()),
+    "reversed": lambda good: good[::-1],
+    "cut in the header": lambda good: good[:6],
+    "cut in half": lambda good: good[: len(good) // 2],
+    "packed twice": lambda good: gzip.compress(gzip.compress(good)),
+    "zeros that grow": lambda good: zeros_gz(b""),
+    "a header, then zeros that grow": lambda good: zeros_gz(header(BOMB >> 12, 64, 64)),
+}
+MAYBE_BAD: dict[str, Callable[[bytes], bytes]] = {
+    "cut by one": lambda good: good[:-1],
+    "twice": lambda good: good + good,
+    "with a tail": lambda good: good + b"\n",
+    "with a head": lambda good: b"\n" + good,
+    "halves exchanged": lambda good: good[len(good) // 2 :] + good[: len(good) // 2],
+    **{f"byte {i} is ff": set_byte(i, 0xFF) for i in range(12)},
+    **{f"byte -{i} is ff": set_byte(-i, 0xFF) for i in range(1, 23, 3)},
+    **{f"a bit at {share:.0%}": flip(share) for share in (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)},
+}
 
 
-def pictures(folder: Path, n: int = 20, ending: str = "png") -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for index in range(n):
-        (folder / f"{index}.{ending}").write_bytes(picture(ending, NOISE[index]))
-    return folder
+@pytest.mark.parametrize("fault", SURELY_BAD)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bad_file_is_refused(kind: str, fault: str, tmp_path: Path) -> None:
+    path = laid(KINDS[kind], tmp_path, SURELY_BAD[fault](KINDS[kind].good))
+    message = outcome(KINDS[kind], tmp_path)
+    assert message is not None
+    assert str(path) in message
 
 
-def bare(folder: Path) -> None:
-    folder.mkdir()
+@pytest.mark.parametrize("fault", MAYBE_BAD)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_harmed_file_is_refused_or_right(kind: str, fault: str, tmp_path: Path) -> None:
+    path = laid(KINDS[kind], tmp_path, MAYBE_BAD[fault](KINDS[kind].good))
+    message = outcome(KINDS[kind], tmp_path)
+    assert message is None or str(path.parent) in message
 
 
-def only_other_files(folder: Path) -> None:
-    folder.mkdir()
-    (folder / "notes.txt").write_text("x")
-    (folder / ".hidden.png").write_bytes(picture("png"))
+@pytest.mark.parametrize("what", ["folder", "dangling link", "link to itself", "endless device", "pipe"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_file_is_none(kind: str, what: str, tmp_path: Path) -> None:
+    path = laid(KINDS[kind], tmp_path, None)
+    if what == "folder":
+        path.mkdir()
+    elif what == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to({"dangling link": "nowhere", "link to itself": path.name, "endless device": "/dev/zero"}[what])
+    assert outcome(KINDS[kind], tmp_path) is not None
 
 
-def only_links(folder: Path) -> None:
-    elsewhere = pictures(folder.parent / "elsewhere")
-    folder.mkdir()
-    for file in elsewhere.iterdir():
-        (folder / file.name).symlink_to(file)
-    (folder / "all").symlink_to(elsewhere)
+# Faults of a format
 
 
-def linked_to_itself(folder: Path) -> None:
-    folder.mkdir()
-    (folder / "round").symlink_to(folder)
-    (folder / "a.png").symlink_to(folder / "a.png")
+def zip_patched(good: bytes, signature: bytes, offset: int, value: bytes) -> bytes:
+    """Every header of that signature with some bytes changed."""
+    parts = good.split(signature)
+    harmed = [part[: offset - 4] + value + part[offset - 4 + len(value) :] for part in parts[1:]]
+    return signature.join([parts[0], *harmed])
 
 
-def only_a_pipe(folder: Path) -> None:
-    folder.mkdir()
-    os.mkfifo(folder / "a.png")
+CENTRAL, LOCAL = b"PK\x01\x02", b"PK\x03\x04"
 
 
-def only_a_socket(folder: Path) -> None:
-    folder.mkdir()
-    before = Path.cwd()
-    os.chdir(folder)  # the path of a socket must be short
-    with socket.socket(socket.AF_UNIX) as found:
-        found.bind("a.png")
-    os.chdir(before)
+def npy_of(description: str, version: bytes = b"\1\0", rest: bytes = b"") -> bytes:
+    """An .npy file whose header says what it likes."""
+    text = description.encode()
+    length = struct.pack("<H", len(text)) if version == b"\1\0" else struct.pack("<I", len(text))
+    return b"\x93NUMPY" + version + length + text + rest
 
 
-def folders_of_folders(folder: Path) -> None:
-    (folder / "a" / "b" / "c").mkdir(parents=True)
-    (folder / "d").mkdir()
+def described(descr: str = "'|u1'", order: str = "False", shape: str = "(12, 28, 28)") -> str:
+    return f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}\n"
 
 
-def named_like_pictures(folder: Path) -> None:
-    (folder / "a.png").mkdir(parents=True)
+def x_train(content: bytes) -> bytes:
+    return keras_zip(**{"x_train.npy": content})
 
 
-def loose_beside_classes(folder: Path) -> None:
-    pictures(folder)
-    pictures(folder / "cat")
+def image_file(name: str) -> str:
+    return f"gzip/{name}.gz"
 
 
-def no_test_pictures(folder: Path) -> None:
-    pictures(folder / "train")
-    (folder / "test").mkdir()
+PIXELS = ARRAYS["x_train"].tobytes()
+FORMAT_FAULTS: dict[str, dict[str, Callable[[], bytes]]] = {
+    "idx images": {
+        "2**31 images": lambda: header(2**31, 28, 28) + PIXELS,
+        "2**96 bytes": lambda: header(*[2**32 - 1] * 3) + PIXELS,
+        "no images": lambda: header(0, 28, 28),
+        "images without pixels": lambda: header(12, 0, 28) + PIXELS,
+        "an image too few": lambda: header(11, 28, 28) + PIXELS[: 11 * 784],
+        "an image too many": lambda: header(13, 28, 28) + PIXELS + PIXELS[:784],
+        "another shape": lambda: header(12, 14, 56) + PIXELS,
+        "four dimensions": lambda: header(12, 28, 28, 1) + PIXELS,
+        "no dimensions": lambda: header() + PIXELS,
+        "255 dimensions": lambda: header(*[1] * 255) + PIXELS,
+        "floats": lambda: header(12, 28, 28, kind=13) + PIXELS * 4,
+    },
+    "idx labels": {
+        "2**32 labels": lambda: header(2**32 - 1) + bytes(8),
+        "labels beyond the classes": lambda: header(8) + bytes([250] * 8),
+        "a label too few": lambda: header(7) + bytes(7),
+    },
+    "idx gz": {
+        "2**31 images": lambda: gzip.compress(header(2**31, 28, 28) + PIXELS),
+        "zeros as claimed": lambda: zeros_gz(header(BOMB // 784, 28, 28)),
+        "zeros of one image": lambda: zeros_gz(header(1, 1 << 13, BOMB >> 13)),
+        "two members": lambda: gzip.compress(header(12, 28, 28)) + gzip.compress(PIXELS) + gzip.compress(b"more"),
+        "a wrong sum": lambda: PACKED[0][:-8] + bytes(8),
+        "an unknown method": lambda: b"\x1f\x8b\x07" + PACKED[0][3:],
+        "a name without end": lambda: b"\x1f\x8b\x08\x08" + bytes(6) + b"x" * 5_000,
+    },
+    "emnist zip": {
+        "no members": lambda: in_zip({}),
+        "others only": lambda: in_zip({"gzip/emnist-digits-train-images-idx3-ubyte.gz": b""}),
+        "members that climb out": lambda: in_zip({f"../../{f}.gz": b"x" for f in idx.LETTERS}),
+        "absolute members": lambda: in_zip({f"/tmp/{f}.gz": b"x" for f in idx.LETTERS}),
+        "a folder for a member": lambda: letters_zip(**{f"{idx.LETTERS[0]}": b""}),
+        "encrypted": lambda: zip_patched(zip_patched(letters_zip(), CENTRAL, 8, b"\1\0"), LOCAL, 6, b"\1\0"),
+        "an unknown method": lambda: zip_patched(zip_patched(letters_zip(), CENTRAL, 10, b"c\0"), LOCAL, 8, b"c\0"),
+        "a claim of 4 GB": lambda: zip_patched(letters_zip(), CENTRAL, 24, b"\xfe\xff\xff\xff"),
+        "packed as 4 GB": lambda: zip_patched(letters_zip(), CENTRAL, 20, b"\xfe\xff\xff\xff"),
+        "wrong sums": lambda: zip_patched(letters_zip(), CENTRAL, 16, b"\1\2\3\4"),
+        "wrong places": lambda: zip_patched(letters_zip(), CENTRAL, 42, b"\xff\xff\xff\x7f"),
+        "zeros as claimed": lambda: letters_zip(**{idx.LETTERS[0]: zeros_gz(header(BOMB >> 12, 64, 64))}),
+        "not gzipped": lambda: letters_zip(**{idx.LETTERS[0]: LETTERS[0]}),
+    },
+    "keras npz": {
+        "objects": lambda: x_train(npy(np.array([Evil()] * 12, dtype=object))),
+        "objects as claimed": lambda: x_train(npy_of(described("'|O'"), rest=pickle.dumps(Evil()))),
+        "floats": lambda: x_train(npy(ARRAYS["x_train"].astype(np.float32))),
+        "a record": lambda: x_train(npy_of(described("[('a', '|u1')]"), rest=PIXELS)),
+        "by columns": lambda: x_train(npy_of(described(order="True"), rest=PIXELS)),
+        "2**31 images": lambda: x_train(npy_of(described(shape="(2147483648, 28, 28)"), rest=PIXELS)),
+        "a negative shape": lambda: x_train(npy_of(described(shape="(-12, 28, 28)"), rest=PIXELS)),
+        "code for a shape": lambda: x_train(npy_of(described(shape="__import__('os').mkdir('harmed')"), rest=PIXELS)),
+        "brackets without end": lambda: x_train(npy_of("(" * 9_000)),
+        "a header of megabytes": lambda: x_train(npy_of(described() + " " * (8 << 20), b"\2\0", PIXELS)),
+        "a header that is too long": lambda: x_train(npy_of(described() + " " * 60_000, rest=PIXELS)),
+        "version 2": lambda: x_train(npy_of(described(), b"\2\0", PIXELS)),
+        "version 9": lambda: x_train(npy_of(described(), b"\x09\0", PIXELS)),
+        "a pickle": lambda: x_train(pickle.dumps(Evil())),
+        "too few bytes": lambda: x_train(npy_of(described(), rest=PIXELS[:-1])),
+        "too many bytes": lambda: x_train(npy_of(described(), rest=PIXELS + b"\0")),
+        "other pixels": lambda: x_train(npy_of(described(), rest=PIXELS[::-1])),
+        "zeros that grow": lambda: x_train(npy_of(described(), rest=bytes(BOMB // 4))),
+        "no test images": lambda: in_zip({"x_train.npy": npy(ARRAYS["x_train"])}),
+        "a claim of 4 GB": lambda: zip_patched(keras_zip(), CENTRAL, 24, b"\xfe\xff\xff\xff"),
+        "wrong sums": lambda: zip_patched(keras_zip(), CENTRAL, 16, b"\1\2\3\4"),
+        "encrypted": lambda: zip_patched(zip_patched(keras_zip(), CENTRAL, 8, b"\1\0"), LOCAL, 6, b"\1\0"),
+        "an unknown method": lambda: zip_patched(zip_patched(keras_zip(), CENTRAL, 10, b"c\0"), LOCAL, 8, b"c\0"),
+    },
+    "cifar bin": {
+        "a record too many": lambda: BATCHES["test_batch.bin"] + bytes(cifar10.RECORD),
+        "a record too few": lambda: BATCHES["test_batch.bin"][: -cifar10.RECORD],
+        "another batch": lambda: BATCHES["data_batch_1.bin"],
+    },
+    "cifar tar": {
+        "a symbolic link": lambda: tgz(
+            (BATCH, b"", {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}), without=BATCH
+        ),
+        "a hard link": lambda: tgz((BATCH, b"", {"type": tarfile.LNKTYPE, "linkname": "../../x"}), without=BATCH),
+        "a device": lambda: tgz((BATCH, b"", {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 5}), without=BATCH),
+        "a pipe": lambda: tgz((BATCH, b"", {"type": tarfile.FIFOTYPE}), without=BATCH),
+        "a folder": lambda: tgz((BATCH, b"", {"type": tarfile.DIRTYPE}), without=BATCH),
+        "nothing": lambda: gzip.compress(bytes(10_240)),
+        "members that climb out, with other bytes": lambda: tgz(("../../test_batch.bin", b"x", {})),
+        "a claim of 2**40": lambda: gzip.compress(lying_size(tar(), b"%011o\0" % (2**33 - 1))),
+        "a negative claim": lambda: gzip.compress(lying_size(tar(), b"\xff" * 12)),
+        "a huge claim": lambda: gzip.compress(lying_size(tar(), b"\x80" + b"\xff" * 11)),
+        "no number for a size": lambda: gzip.compress(lying_size(tar(), b"zwei Bilder ")),
+        "zeros before": lambda: zeros_gz(tar_header("zeros", BOMB)),
+        "a long name of zeros": lambda: zeros_gz(tar_header("name", BOMB, tarfile.GNUTYPE_LONGNAME)),
+        "a pax header of zeros": lambda: zeros_gz(tar_header("pax", BOMB, tarfile.XHDTYPE)),
+        "a pax header of nonsense": lambda: gzip.compress(tar_header("pax", 512, tarfile.XHDTYPE) + b"9 =\xff\n" * 73),
+        "a sparse member": lambda: gzip.compress(tar_header(BATCH, 512, tarfile.GNUTYPE_SPARSE) + bytes(1024)),
+        "a wrong sum of a header": lambda: gzip.compress(set_byte(150, 0x37)(tar())),
+        "cut at the end of the zip": lambda: tgz()[:-8],
+        "a plain tar": lambda: tar(),
+    },
+}
 
 
-def other_test_classes(folder: Path) -> None:
-    pictures(folder / "train" / "cat")
-    pictures(folder / "test" / "dog")
+HARMLESS = {("emnist zip", fault) for fault in ("a claim of 4 GB", "packed as 4 GB")}
+HARMLESS |= {("keras npz", "a claim of 4 GB"), ("cifar tar", "cut at the end of the zip")}
+"""What is wrong is not needed: the images are whole, and right."""
 
 
-def classes_on_one_side(folder: Path) -> None:
-    pictures(folder / "train" / "cat")
-    pictures(folder / "test")
+def tar_header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    return info.tobuf(tarfile.GNU_FORMAT)
 
 
-def one(folder: Path) -> None:
-    pictures(folder, 1)
+def lying_size(content: bytes, size: bytes) -> bytes:
+    """The first header claims another size, and its sum is right."""
+    head = bytearray(content[:512])
+    head[124:136] = size
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    return bytes(head) + content[512:]
 
 
-def one_many_times(folder: Path) -> None:
-    folder.mkdir()
-    for index in range(30):
-        (folder / f"{index}.png").write_bytes(picture("png"))
+@pytest.mark.parametrize(("kind", "fault"), [(kind, fault) for kind in FORMAT_FAULTS for fault in FORMAT_FAULTS[kind]])
+def test_a_fault_of_the_format_is_refused(kind: str, fault: str, tmp_path: Path) -> None:
+    path = laid(KINDS[kind], tmp_path, FORMAT_FAULTS[kind][fault]())
+    message = outcome(KINDS[kind], tmp_path)
+    assert (message is None) == ((kind, fault) in HARMLESS)
+    assert message is None or str(path.parent) in message
 
 
-def two_sizes(folder: Path) -> None:
-    pictures(folder)
-    (folder / "wide.png").write_bytes(picture("png", NOISE[0].repeat(2, axis=1)))
-
-
-def too_large(folder: Path) -> None:
-    folder.mkdir()
-    for index in range(9):
-        (folder / f"{index}.png").write_bytes(picture("png", np.full((200, 200), index, dtype=np.uint8)))
-
-
-def all_broken(folder: Path) -> None:
-    folder.mkdir()
-    for index in range(30):
-        (folder / f"{index}.png").write_text(f"{index}\n\x1b[2J")
-
-
-FOLDERS: list[Callable[[Path], None]] = [
-    bare,
-    only_other_files,
-    only_links,
-    linked_to_itself,
-    only_a_pipe,
-    only_a_socket,
-    folders_of_folders,
-    named_like_pictures,
-    loose_beside_classes,
-    no_test_pictures,
-    other_test_classes,
-    classes_on_one_side,
-    one,
-    one_many_times,
-    two_sizes,
-    too_large,
-    all_broken,
-]
-
-
-@pytest.mark.parametrize("make", FOLDERS, ids=lambda make: make.__name__)
-def test_a_folder_that_is_no_set_is_refused(tmp_path: Path, make: Callable[[Path], None]):
-    make(tmp_path / "photos")
-    assert "photos" in refused(tmp_path / "photos")
+def test_there_are_enough_of_them() -> None:
+    format_faults = sum(map(len, FORMAT_FAULTS.values()))
+    assert len(KINDS) * (len(SURELY_BAD) + len(MAYBE_BAD)) + format_faults >= 300
 
 
 @pytest.mark.parametrize(
-    "name",
-    [b"caf\xe9", b"\xff\xfe", "日本".encode(), "🦊".encode(), b"a\nb", b"\x1b[2J", b"<script>", b" ", b"-x", b"'\""],
+    "more",
+    [
+        ("../../../outside", b"x", {}),
+        ("/tmp/outside", b"x", {}),
+        ("link", b"", {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}),
+        ("ünïcödé/\N{SNOWMAN}", b"x", {}),
+        ("x" * 5_000, b"x", {}),
+        ("fifo", b"", {"type": tarfile.FIFOTYPE}),
+    ],
+    ids=lambda member: member[0][:16],
 )
-def test_names_of_all_kinds_are_read_and_can_be_written(tmp_path: Path, name: bytes):
-    folder = tmp_path / "photos"
-    for odd in (name, b"other"):
-        inner = Path(os.fsdecode(os.fsencode(folder) + b"/" + odd))
-        pictures(inner)
-        (inner / os.fsdecode(name + b".png")).write_bytes(picture("png", NOISE[30]))
-    found = load(folder)
-    assert len(set(found.classes)) == 2 and all(name.isprintable() for name in found.classes)
-    json.dumps(statistics(found), ensure_ascii=False).encode("utf-8")
-    contact_sheet(found)
+@pytest.mark.parametrize("first", [True, False])
+def test_other_members_of_an_archive_do_no_harm(more: Member, first: bool, tmp_path: Path) -> None:
+    laid(KINDS["cifar tar"], tmp_path, tgz(more, first=first))
+    assert outcome(KINDS["cifar tar"], tmp_path) is None
 
 
-def test_pipes_links_and_other_files_are_passed_over_and_counted(tmp_path: Path):
-    folder = pictures(tmp_path / "photos")
-    os.mkfifo(folder / "pipe.png")
-    (folder / "link.png").symlink_to("/dev/zero")
-    (folder / "notes.txt").write_text("x")
-    (folder / ".DS_Store").write_text("x")
-    assert load(folder).notes == (
-        "hidden files or folders passed over: 1",
-        "links not followed: 1",
-        "files of other kinds passed over: 2",
-    )
+# Faults that are looked for
+
+EDIT = st.tuples(st.floats(0, 1), st.binary(max_size=12), st.integers(0, 12))
+"""Where, what is put there, how many bytes it takes the place of."""
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_read_is_named(tmp_path: Path):
-    folder = pictures(tmp_path / "photos")
-    (folder / "3.png").chmod(0)
-    assert "3.png cannot be read: Permission denied" in refused(folder)
-    folder.chmod(0)
-    assert "cannot be read" in refused(folder)
-    folder.chmod(0o755)
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(edits=st.lists(EDIT, min_size=1, max_size=4), end=st.floats(0, 1), cut=st.booleans())
+def test_any_edit_is_refused_or_right(
+    kind: str, tmp_path: Path, edits: list[tuple[float, bytes, int]], end: float, cut: bool
+) -> None:
+    content = KINDS[kind].good
+    for share, put, taken in edits:
+        at = int(share * len(content))
+        content = content[:at] + put + content[at + taken :]
+    laid(KINDS[kind], tmp_path, content[: int(end * len(content))] if cut else content)
+    outcome(KINDS[kind], tmp_path)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    source=st.sampled_from([npy(NOISE), npz(images=NOISE, labels=TWO), *(picture(ending) for ending in PICTURES)]),
-    places=st.lists(st.tuples(st.floats(0, 0.999), st.binary(max_size=9)), max_size=4),
-    end=st.floats(0, 1),
-    name=st.sampled_from(["x.npy", "x.npz", "photos/x.png"]),
+@settings(
+    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_whatever_is_changed_there_is_a_set_or_one_line(
-    tmp_path: Path, source: bytes, places: list[tuple[float, bytes]], end: float, name: str
-):
-    content = bytearray(source[: round(len(source) * end)])
-    for share, replacement in places:
-        place = int(share * len(content))
-        content[place : place + len(replacement)] = replacement
-    (tmp_path / "photos").mkdir(exist_ok=True)
-    (tmp_path / name).write_bytes(content)
-    try:
-        load((tmp_path / name).parent if name.startswith("photos") else tmp_path / name, size=8)
-    except InputError as error:
-        assert "\n" not in str(error)
-
-
-def test_the_corpus_is_large():
-    assert sum(map(len, (ARRAYS, ARCHIVES, PERHAPS, FILES, PERHAPS_FILES, FOLDERS))) >= 300
+@given(edits=st.lists(EDIT, min_size=1, max_size=4))
+def test_any_edit_within_the_compression_is_refused_or_right(
+    tmp_path: Path, edits: list[tuple[float, bytes, int]]
+) -> None:
+    content = tar()
+    for share, put, taken in edits:
+        at = int(share * 2_000)  # headers, and a little more
+        content = content[:at] + put + content[at + taken :]
+    laid(KINDS["cifar tar"], tmp_path, gzip.compress(content, 1))
+    outcome(KINDS["cifar tar"], tmp_path)

@@ -244,12 +244,15 @@ def test_a_lie_is_told_in_one_line(folder: Path, lie: str):
     assert "\n" not in str(caught.value)
 
 
-def test_a_changed_byte_between_the_spots_is_found_by_a_check(tmp_path: Path):
+def test_a_changed_byte_between_the_spots_is_found_by_a_check(tmp_path: Path, likelier):
     folder = pack(noise(2_000), tmp_path / "pack")
     edited("train-images.npy", 5_000, b"\0\1\2\3")(folder)
     load(folder)
+    assert likelier("data", "check", pack(noise(), tmp_path / "whole")).code == 0
     with pytest.raises(InputError, match=r"have the digest .* pack.json says"):
         packed.check(folder)
+    found = likelier("data", "check", folder)
+    assert (found.code, "1 of 1 copies cannot be used" in found.err) == (2, True)
 
 
 def test_options_come_before_packing(folder: Path):

@@ -241,8 +241,8 @@ def data_actions(data: Parser) -> None:
     fetch.add_argument("data", type=text, metavar="NAME")
     fetch.add_argument("--data-root", type=text, metavar="DIR", help="put it into DIR/NAME (the cache)")
 
-    check = action("check", "Verify every copy of the named sets that is here, or of one of them.")
-    check.add_argument("data", nargs="?", type=text, metavar="NAME")
+    check = action("check", "Verify every copy of the named sets that is here, or of one of them, or a packed set.")
+    check.add_argument("data", nargs="?", type=text, metavar="NAME|PACK")
     check.add_argument("--data-root", type=text, metavar="DIR", help="where the named sets are (LIKELIER_DATA)")
 
 
@@ -281,7 +281,7 @@ def training_options(parser: Parser) -> None:
         "--data",
         type=text,
         metavar="NAME|PATH",
-        help="digits, mnist, …, or your own: a folder of pictures, an .npz or .npy (digits)",
+        help="a set that `likelier data` lists, or your own: a folder of pictures, an .npz or .npy (digits)",
     )
     parser.add_argument("--data-root", type=text, metavar="DIR", help="where the named sets are (LIKELIER_DATA)")
     shape_options(parser)
@@ -461,14 +461,17 @@ def carry_out(arguments: Sequence[str] | None) -> None:
     options = parser.parse_args(arguments)
     given = merged(parser.active(options)[-1], options)
     gc.disable()  # a sixth of the time of importing torch: nothing of it is garbage
-    from likelier import commands, data_commands
+    if options.command == "data":
+        from likelier.data_commands import ACTIONS
 
+        action = ACTIONS[options.action]
+    else:
+        from likelier.commands import COMMANDS
+
+        action = COMMANDS[options.command]
     gc.freeze()
     gc.enable()
-    if options.command == "data":
-        data_commands.ACTIONS[options.action](given)
-    else:
-        commands.COMMANDS[options.command](given)
+    action(given)
 
 
 def complain(message: str) -> int:

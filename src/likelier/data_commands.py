@@ -1,11 +1,17 @@
 """What `likelier data` does: one function for each action, and the list where none is given."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from likelier import data as sources
 from likelier.commands import SHAPE, Given, chosen, images_asked_for, output_file, print_json, print_path
+from likelier.data import Found, packed
+from likelier.data.catalogue import REMOTES
+from likelier.data.places import Place, cached, copies
 from likelier.errors import InputError
+from likelier.fetching import OnProgress, Remote
+from likelier.fetching import fetch as fetch_file
 from likelier.files import write_atomically
 from likelier.images import Images
 from likelier.looking import contact_sheet, statistics
@@ -75,30 +81,92 @@ def pack(given: Given) -> None:
             **chosen(given, ("out", "data_root", "jobs", *SHAPE)),
             progress=lambda done, total: audience.progress(done, total, {}),
         )
-    found = description(sources.load(folder))
+    found = description(sources.load(folder)) | {"path": str(folder.resolve()), "whose": "a pack", "verified": True}
     if given.get("json"):
-        print_json(found | {"folder": str(folder)})
+        print_json(found)
     else:
         print(in_words(found))
-        print_path("packed", folder, given)
 
 
 def fetch(given: Given) -> None:
-    """`likelier data fetch NAME`."""
-    raise NotImplementedError
+    """`likelier data fetch NAME`: what is here already is left as it is."""
+    name, root = given["data"], given.get("data_root")
+    sources.existing(root, name)
+    if not sources.source(name).NEEDS_ROOT:
+        raise InputError(f"{name} comes with the package: there is nothing to fetch")
+    folder = Path(root) / name if root else cached(name)
+    with Terminal(given.get("quiet", False)) as audience:
+        if whether_here(name, root).get("verified"):
+            audience.note(f"{name} is here already: nothing was fetched")
+        else:
+            fetch_files(REMOTES[name], folder, audience)
+        found = sources.find(name, root)
+        if not found.verified:
+            audience.note(f"{found.path} is used before {folder}: move it away, or name it by its path")
+    if given.get("json"):
+        print_json(description(found.images) | place_of(found))
+    else:
+        print(in_words(description(found.images) | place_of(found)))
+
+
+def fetch_files(remotes: Sequence[Remote], folder: Path, audience: Terminal) -> None:
+    """The files of a set, one after the other, their bytes counted on the terminal."""
+    for remote in remotes:
+        audience.counting(f"fetching {remote.name}", "kB")
+        waiting = partial(audience.note, f"another process is fetching {remote.name}: waiting for it")
+        fetch_file(remote, folder, on_progress=in_kilobytes(audience), on_wait=waiting)
+
+
+def in_kilobytes(audience: Terminal) -> OnProgress:
+    """Progress in bytes, told in thousands of them."""
+    return lambda seen, total: audience.progress(seen // 1000, -(-total // 1000), {})
 
 
 def check(given: Given) -> None:
-    """`likelier data check [NAME]`."""
-    raise NotImplementedError
+    """`likelier data check [NAME|PACK]`: every copy that is here, whether it is used or not; exit code 2 if one is bad."""
+    names = [given["data"]] if "data" in given else sorted(sources.sources())
+    root = sources.existing(given.get("data_root"), "mnist")
+    checked = [checked_copy(name, place) for name in names for place in present(name, root)]
+    if "data" in given and not checked:
+        sources.find(given["data"], root)  # raises, and says what to do
+    if given.get("json"):
+        print_json(checked)
+    else:
+        print("\n".join(f"{copy['name']:14} {copy['path']}: {copy['state']}" for copy in checked))
+    if bad := [copy for copy in checked if not copy["usable"]]:
+        raise InputError(f"{len(bad)} of {len(checked)} copies cannot be used: {bad[0]['state']}")
+
+
+def present(name: str, root: Path | None) -> Iterator[Place]:
+    """The copies of a set that is looked for on the disk; of the path of a pack, that pack."""
+    if name not in sources.sources() and packed.recognises(Path(name)):
+        return iter([Place(Path(name), "a pack", lambda _, path: (packed.check(path), True))])
+    return copies(name, root) if sources.source(name).NEEDS_ROOT else iter(())
+
+
+def checked_copy(name: str, place: Place) -> Given:
+    """One copy, read to its end."""
+    try:
+        _, verified = place.read(name, place.path)
+        usable, state = True, "verified" if verified else sources.UNVERIFIED
+    except InputError as error:
+        usable, state = False, str(error)
+    return {"name": name, "path": str(place.path), "whose": place.whose, "usable": usable, "state": state}
 
 
 def whether_here(name: str, root: str | None) -> Given:
-    """What a named set is, or why it is not here."""
+    """What a named set is, and where, or why it is not here."""
     try:
-        return description(sources.load(name, root))
+        found = sources.find(name, root)
     except InputError as error:
         return {"name": name, "not_here": str(error)}
+    return description(found.images) | place_of(found)
+
+
+def place_of(found: Found) -> Given:
+    """Where a set is."""
+    path = None if found.path is None else str(found.path)
+    return {"path": path, "whose": found.whose, "verified": found.verified}
 
 
 def in_words(found: Given) -> str:
@@ -106,7 +174,11 @@ def in_words(found: Given) -> str:
     if "not_here" in found:
         return f"not here: {found['not_here']}"
     size, classes = "×".join(map(str, found["shape"])), len(found["classes"])
-    return f"{found['train']:,} + {found['test']:,} images of {size}, {classes} classes, digest {found['digest'][:12]}…"
+    words = (
+        f"{found['train']:,} + {found['test']:,} images of {size}, {classes} classes, digest {found['digest'][:12]}…"
+    )
+    where = f"{found['whose']} ({found['path']})" if found["path"] else found["whose"]
+    return f"{words}, in {where}{'' if found['verified'] else '; ' + sources.UNVERIFIED}"
 
 
 def description(images: Images) -> Given:

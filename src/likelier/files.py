@@ -7,12 +7,19 @@ import os
 import stat
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from likelier.errors import InputError
+
+
+def cache_folder() -> Path:
+    """$LIKELIER_CACHE, else $XDG_CACHE_HOME/likelier, else ~/.cache/likelier."""
+    if own := os.environ.get("LIKELIER_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "likelier"
 
 
 @contextmanager
@@ -69,11 +76,20 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def updating(path: Path) -> Iterator[None]:
-    """Wait to be the one process that reads the file at `path`, changes it and writes it anew."""
+def updating(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Wait to be the one process that reads the file at `path`, changes it and writes it anew.
+
+    Args:
+        path: the file; it need not be there.
+        on_wait: called when another process is at it, and this one has to wait.
+    """
     # A file of its own, opened for writing: network file systems lock no folder, and `path` itself is replaced.
     with path.with_name(f".{path.name}.lock").open("w") as lock:  # closing it unlocks
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

@@ -3,8 +3,9 @@
 import importlib
 import os
 import pkgutil
+import warnings
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,12 +18,26 @@ from likelier.errors import InputError, printable, unknown
 from likelier.images import Images
 
 ROOT_VARIABLE = "LIKELIER_DATA"
+UNVERIFIED = "the structure is right, but no published sum is known for these files, so the content is not verified"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A named set, and where it was found."""
+
+    images: Images
+    path: Path | None
+    """None for a set that is embedded."""
+    whose: str
+    """Who keeps it there: the data root, the cache, torchvision, Keras, the package."""
+    verified: bool
+    """Whether its content is known to be the published one; otherwise its structure was right."""
 
 
 def sources() -> dict[str, str]:
     """Every named set and the module that reads it, found by looking: a module lists its sets in `NAMES`.
 
-    `NEEDS_ROOT` says whether they are read from the folder of the named sets.
+    `NEEDS_ROOT` says whether they are looked for on the disk.
     """
     found = {}
     for module in pkgutil.iter_modules(__path__):
@@ -31,16 +46,55 @@ def sources() -> dict[str, str]:
     return found
 
 
-def existing(root: str | Path | None, name: str) -> Path:
-    """The folder of the named sets; InputError if it is not given or not there, for a set that is not embedded."""
-    if not root:
-        raise InputError(
-            f"{name} is not embedded: give the folder that holds {name}/ with --data-root or LIKELIER_DATA, "
-            "or use --data digits, which is"
-        )
-    if not Path(root).is_dir():
+def source(name: str) -> ModuleType:
+    """The module that reads a named set; InputError, with the nearest name, if there is no such set."""
+    known = sources()
+    if name not in known:
+        raise unknown_set(name)
+    return importlib.import_module(f"{__name__}.{known[name]}")
+
+
+def unknown_set(name: str) -> InputError:
+    """The error for a name that is none of a set."""
+    return unknown("image set", name, sources(), "`likelier data` lists them; a folder is given by its path")
+
+
+def existing(root: str | Path | None, name: str) -> Path | None:
+    """The folder of the named sets, by default that of LIKELIER_DATA; InputError if it is given and not there."""
+    root = root or os.environ.get(ROOT_VARIABLE)
+    if root and not Path(root).is_dir():
         raise InputError(f"there is no folder {root}: as the data root, wanted the folder that holds {name}/")
-    return Path(root)
+    return Path(root).resolve() if root else None
+
+
+def find(name: str, root: str | Path | None = None) -> Found:
+    """A named set, from the first place that has it.
+
+    Args:
+        name: one of `sources()`.
+        root: the folder that holds the named sets; by default the environment variable LIKELIER_DATA.
+
+    Raises:
+        InputError: there is no such set, it is nowhere, or the first copy is not whole or not the published one.
+    """
+    module = source(name)
+    if not module.NEEDS_ROOT:
+        embedded: Images = module.load(name)
+        return Found(replace(embedded, source=name, found=embedded.digest), None, "the package", True)
+    from likelier.data.places import copies
+
+    folder = existing(root, name)
+    for place in copies(name, folder):
+        images, verified = place.read(name, place.path)
+        recorded = None if place.root is None else str(place.root)
+        images = replace(images, source=name, root=recorded, found=images.digest)
+        return Found(images, place.path, place.whose, verified)
+    there = f"{folder / name}, " if folder else ""
+    raise InputError(
+        f"{name} is neither in {there}the cache, nor where torchvision or Keras would keep it: "
+        f"`likelier data fetch {name}` fetches it; or give the folder that holds {name}/ with --data-root or "
+        f"{ROOT_VARIABLE}; or use --data digits, which is embedded"
+    )
 
 
 def load(
@@ -55,9 +109,10 @@ def load(
     """The image set called `name_or_path`, or the one at that path, or in that sequence.
 
     Args:
-        name_or_path: `digits` (embedded), a name that `likelier data` lists, the path of a folder of pictures (see
-            `likelier.data.folder`), of an .npz or .npy (see `likelier.data.arrays`) or of a folder with the four IDX
-            files of the MNIST family; or any sequence or PyTorch data set of (image, label), as `images_from` takes it.
+        name_or_path: a name that `likelier data` lists (`digits` is embedded, `likelier data fetch` gets the others);
+            the path of a folder of pictures (see `likelier.data.folder`), of an .npz or .npy (see
+            `likelier.data.arrays`) or of a folder with the four IDX files of the MNIST family; or any sequence or
+            PyTorch data set of (image, label), as `images_from` takes it.
         root: the folder that holds the named sets; by default the environment variable LIKELIER_DATA.
         size: the side in pixels, 8 to 128, that all images are to get; by default the one that they have.
         channels: 1 for grey, 3 for RGB; by default grey if all images are.
@@ -76,7 +131,7 @@ def load(
     if not isinstance(name_or_path, str | Path):
         return images_from(name_or_path, size=size, channels=channels, fit=fit, progress=progress)
     options = Options(size, channels, fit)
-    found = at_path_or_named(name_or_path, root or os.environ.get(ROOT_VARIABLE), options, progress)
+    found = at_path_or_named(name_or_path, root, options, progress)
     return replace(found, options=options.given(), found=found.digest)
 
 
@@ -103,7 +158,10 @@ def at_path_or_named(
             f"the image set has no name: wanted one of {', '.join(sorted(known))}, or the path of a folder"
         )
     if name in known:
-        return named(name, importlib.import_module(f"{__name__}.{known[name]}"), root, options)
+        found = find(name, root)
+        if not found.verified:
+            warnings.warn(f"{found.path}: {UNVERIFIED}", stacklevel=3)
+        return reshaped(found.images, options)
     path = Path(name_or_path)
     if path.exists():
         return at_path(path, options, progress)
@@ -112,17 +170,7 @@ def at_path_or_named(
             f"there is no folder or file {path}: --data takes a folder of pictures or of IDX files, an .npz or .npy, "
             f"or one of {', '.join(sorted(known))}"
         )
-    raise unknown("image set", name, known, "`likelier data` lists them; a folder is given by its path")
-
-
-def named(name: str, module: ModuleType, root: str | Path | None, options: Options) -> Images:
-    """A set that has a name, from the module that reads it."""
-    if not module.NEEDS_ROOT:
-        embedded: Images = module.load(name)
-        return replace(reshaped(embedded, options), source=name)
-    place = existing(root, name)
-    found: Images = module.load(name, place)
-    return replace(reshaped(found, options), source=name, root=str(place.resolve()))
+    raise unknown_set(name)
 
 
 def at_path(path: Path, options: Options, progress: OnProgress | None) -> Images:

@@ -7,8 +7,11 @@ class, then 3,072 bytes of red, green and blue, each plane row by row. The pickl
 file is to run its code.
 """
 
+import gzip
 import hashlib
+import io
 import tarfile
+import zlib
 from pathlib import Path
 
 import torch
@@ -33,14 +36,36 @@ FILES = {  # the sha256 of each file as published
     "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
 }
 RECORDS, RECORD = 10_000, 1 + 3 * 32 * 32
+MORE = 1 << 20
+"""Bytes of the archive that are not images: headers, padding, the names of the classes."""
+PICKLED = ("cifar-10-batches-py*", "cifar-10-python.tar.gz")
+"""What torchvision and Keras keep."""
 
 
-def load(name: str, root: Path) -> Images:
-    """CIFAR-10 from its archive, or from the folder that the archive unpacks to, under `root`/cifar10."""
-    contents = read(root / name)
+def load(name: str, folder: Path) -> tuple[Images, bool]:
+    """CIFAR-10 from its archive in `folder`, or from what that unpacks to, and True: the hashes were right.
+
+    Raises:
+        InputError: files are missing, cut short, or not the published ones.
+    """
+    contents = read(folder)
     batches = [parse(contents[file]) for file in FILES]
     train_x, train_y = (torch.cat(parts) for parts in zip(*batches[:-1], strict=True))
-    return Images(name, Split(train_x, train_y.long()), Split(batches[-1][0], batches[-1][1].long()), CLASSES)
+    test_x, test_y = batches[-1]
+    return Images(name, Split(train_x, train_y.long()), Split(test_x, test_y.long()), CLASSES), True
+
+
+def is_here(name: str, folder: Path) -> bool:
+    """Whether the archive, or any of what it unpacks to, is in `folder`."""
+    return any((folder / file).is_file() for file in (ARCHIVE, *FILES, *(f"{FOLDER}/{file}" for file in FILES)))
+
+
+def refuse_pickled(name: str, path: Path) -> tuple[Images, bool]:
+    """The answer to the version that other libraries keep."""
+    raise InputError(
+        f"{path} is the pickled version of {name}, which is not read, as to unpickle is to run code: "
+        f"`likelier data fetch {name}` fetches the binary one, or put {ARCHIVE} into a folder {name}/ of the data root"
+    )
 
 
 def read(folder: Path) -> dict[str, bytes]:
@@ -48,13 +73,11 @@ def read(folder: Path) -> dict[str, bytes]:
     for place in (folder, folder / FOLDER):
         if all((place / file).is_file() for file in FILES):
             return {file: checked(place / file, read_file(place / file)) for file in FILES}
-    archive = folder / ARCHIVE
-    if archive.is_file():
-        return read_archive(archive)
-    pickled = any(folder.rglob("data_batch_1")) or (folder / "cifar-10-python.tar.gz").exists()
-    found = "holds the pickled version, which is not read, as to unpickle is to run code" if pickled else "has neither"
+    if (folder / ARCHIVE).is_file():
+        return read_archive(folder / ARCHIVE)
     raise InputError(
-        f"{folder} {found}: wanted the binary version, {ARCHIVE} or its six files {', '.join(list(FILES)[:1])} …"
+        f"{folder} has neither {ARCHIVE} nor the six files that it unpacks to, from {next(iter(FILES))} on; "
+        "fetch it again"
     )
 
 
@@ -67,18 +90,36 @@ def read_file(path: Path) -> bytes:
         raise InputError(f"{path} cannot be read: {error.strerror}; fetch it again") from None
 
 
+class Bounded(io.RawIOBase):
+    """A stream that ends with an error before it has given more than the published archive holds."""
+
+    def __init__(self, file: gzip.GzipFile) -> None:
+        self.file = file
+        self.left = len(FILES) * RECORDS * RECORD + MORE
+
+    def read(self, n: int = -1) -> bytes:
+        """Up to n of the next bytes."""
+        content = self.file.read(min(n, self.left + 1) if n >= 0 else self.left + 1)
+        self.left -= len(content)
+        if self.left < 0:
+            raise OSError("it holds far more than the published files")
+        return content
+
+
 def read_archive(path: Path) -> dict[str, bytes]:
     """The six members of the archive by name; nothing is unpacked to the disk, whatever else the archive holds."""
     found: dict[str, bytes] = {}
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        with gzip.open(path) as content, tarfile.open(fileobj=Bounded(content), mode="r|") as archive:
             for member in archive:
                 file = Path(member.name).name
                 if file in FILES and member.isreg():
                     stream = archive.extractfile(member)
                     assert stream is not None  # a regular member has one
                     found[file] = checked(path / file, stream.read(RECORDS * RECORD + 1))
-    except (OSError, EOFError, tarfile.TarError) as error:
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, ArithmeticError, zlib.error, tarfile.TarError) as error:
         raise InputError(f"{path} cannot be read: {error}; fetch it again") from None
     if missing := [file for file in FILES if file not in found]:
         raise InputError(f"{path} has no {missing[0]}: wanted the six files of the binary version; fetch it again")

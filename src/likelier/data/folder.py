@@ -178,7 +178,7 @@ def listed(folder: str | Path, progress: OnProgress | None = None) -> Listing:
         aside = f" ({'; '.join(notes)})" if notes else ""
         raise InputError(
             f"{folder} holds no pictures{aside}: wanted {', '.join(sorted(ENDINGS))}, in a subfolder for each class "
-            "or in none"
+            "or in none; or the four IDX files of the MNIST family"
         )
     if len(parts) > 1 and (odd := one_sided(found)):
         raise InputError(f"{folder}: {odd}")

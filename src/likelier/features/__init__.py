@@ -15,7 +15,8 @@ from pathlib import Path
 
 from likelier.errors import InputError
 from likelier.features.network import Extractor, Trained, train
-from likelier.features.store import cache_folder, find_frozen, load_cached, save
+from likelier.features.store import find_frozen, load_cached, save
+from likelier.files import cache_folder
 from likelier.images import Images
 
 __all__ = ["LEAST", "SEEDS", "Extractor", "Trained", "at_hand", "cache_folder", "check_usable", "extractor"]

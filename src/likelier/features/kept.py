@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from likelier.features.network import Extractor, sha256
-from likelier.features.store import cache_folder, header
-from likelier.files import write_atomically
+from likelier.features.store import header
+from likelier.files import cache_folder, write_atomically
 from likelier.images import Images
 
 WORTHWHILE = 10_000

@@ -5,7 +5,6 @@ that a changed file is noticed, and every figure can say which weights it was ta
 """
 
 import json
-import os
 import re
 import warnings
 from functools import cache
@@ -17,7 +16,7 @@ import safetensors.torch
 
 from likelier.errors import InputError
 from likelier.features.network import Trained, initialised, labelled, recipe_of, sha256
-from likelier.files import write_atomically
+from likelier.files import cache_folder, write_atomically
 from likelier.images import Images
 
 FROZEN = Path(__file__).parent / "frozen"
@@ -74,13 +73,6 @@ def find_frozen(images: Images, seed: int) -> Trained | None:
                 raise InputError(f"{FROZEN / file} is damaged or missing: install likelier again")
             return found
     return None
-
-
-def cache_folder() -> Path:
-    """$LIKELIER_CACHE, else $XDG_CACHE_HOME/likelier, else ~/.cache/likelier."""
-    if own := os.environ.get("LIKELIER_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "likelier"
 
 
 def cached_file(images: Images, seed: int, folder: Path | None) -> Path:
