@@ -18,7 +18,7 @@ ROOMS = [  # from the ground up: a room may import from those above it in this l
     {"files", "memory"},
     {"fetching"},
     {"images", "distributions", "losses", "schedules"},
-    {"nn", "adam", "data", "metrics", "pictures", "likelihood", "verdict"},
+    {"nn", "adam", "augmentation", "data", "metrics", "pictures", "likelihood", "verdict"},
     {"family", "run", "features", "stability", "packing"},
     {"tape"},
     {"families", "loop", "watch", "report", "describe", "reference", "samples", "looking"},

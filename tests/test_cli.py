@@ -278,7 +278,9 @@ def test_a_module_that_cannot_be_imported_is_told_in_one_line(likelier: Likelier
             ["train", "--set", value]
             for value in (f"batch={10**20}", f"hidden={'9' * 99}", f"hidden={'9' * 9999}", "likelihood=normal")
         ),
+        *([command, "--augment", kinds] for command in ("train", "compare") for kinds in ("flip", "shift,mirror")),
         ["train", "--set", "latent=1000000", "--set", "hidden=1000000"],
+        *(["train", "--set", value] for value in ("network=cnn", "width=32")),
         ["compare", "vae", "--set", "vae.latent=0"],
         ["compare", "vae", "gan", "--set", "gan.hidden=x"],
         ["compare", "vae", "--set", "gan.hidden=3"],

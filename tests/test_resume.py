@@ -21,6 +21,8 @@ THREADS = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 def command(family: str, out: Path, images: int) -> list[str]:
     options = ["--images", str(images), "--seed", "3", "--checkpoint-seconds", "0.05", "--device", "cpu", "-q"]
+    if family in ("vae", "dcgan"):
+        options += ["--augment", "shift"]
     return [sys.executable, "-m", "likelier", "train", family, *options, "--out", str(out)]
 
 

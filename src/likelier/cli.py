@@ -297,6 +297,9 @@ def training_options(parser: Parser) -> None:
     parser.add_argument(
         "--set", type=setting, action="append", metavar="NAME=VALUE", dest="settings", help="a setting of the family"
     )
+    parser.add_argument(
+        "--augment", type=listed, metavar="KIND,…", help="change training images each time: shift, flip (not at all)"
+    )
     parser.add_argument("--resume", type=text, metavar="DIR", help="go on with what was begun in DIR")
 
 

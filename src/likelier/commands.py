@@ -45,7 +45,7 @@ Given = dict[str, Any]
 REAL = {"train–train": "real (train)", "train–test": "real (test)"}
 """What real images score: the floor of every measure of samples."""
 SHORT = {**REAL, "untrained encoder": "untrained"}
-TRAINING = ("epochs", "images", "minutes", "seed", "out", "device")
+TRAINING = ("epochs", "images", "minutes", "seed", "out", "device", "augment")
 SHAPE = ("size", "channels", "fit")
 """Options of `likelier.load_images`."""
 FIGURES = {
@@ -545,7 +545,9 @@ def describe_family(given: Given) -> None:
     print(f"{found['doc']}\n\nIt {'; '.join(found['can']) or 'draws samples'}.")
     print(f"Players: {', '.join(found['players'])}." if found["players"] else "")
     print("\nSettings, each for --set NAME=VALUE:\n")
-    rows = [[s["name"], str(s["default"]), s["wanted"]] for s in found["settings"]]
+    rows = [
+        [s["name"], str(s["default"]), ": ".join(filter(None, (s["wanted"], s["meaning"])))] for s in found["settings"]
+    ]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)] if rows else [0, 0]
     for name, default, wanted in rows:
         print(f"  {name:{widths[0]}} = {default:{widths[1]}}   {wanted}")

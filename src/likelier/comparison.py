@@ -12,6 +12,7 @@ import torch
 from typing_extensions import TypedDict
 
 from likelier import data as sources
+from likelier.augmentation import check_augmentations
 from likelier.errors import InputError, unknown
 from likelier.experiment import CHECKPOINT_SECONDS, Budget, resume, train, whole
 from likelier.family import build, configure, find, names
@@ -21,6 +22,7 @@ from likelier.files import read_json
 from likelier.images import Images
 from likelier.loop import resolve_device
 from likelier.measuring import measure, read_measures
+from likelier.nn import Networks
 from likelier.reference import Reference, most_samples
 from likelier.rehearsal import rehearse
 from likelier.report import verdicts_on, write_report
@@ -52,6 +54,8 @@ class Plan(TypedDict):
     """Declared before training: the number of pairs is what the verdicts are corrected for."""
     extractor: str | None
     """The ONNX file of another network, if figures are to be taken in its features."""
+    augment: NotRequired[list[str]]
+    """What is done to training images each time they come."""
     jobs: NotRequired[int | None]
     """Runs at a time, if it was said how many."""
     threads: NotRequired[Annotated[int, pydantic.Field(ge=1)]]
@@ -128,6 +132,7 @@ def compare(
     out: str | Path | None = None,
     device: str = "auto",
     settings: Mapping[str, Any] | None = None,
+    augment: Sequence[str] = (),
     judge: str | Path | None = None,
     jobs: int | None = None,
     audience: Audience | None = None,
@@ -136,7 +141,7 @@ def compare(
 
     Args:
         families: names or dotted paths; each is trained once per seed.
-        data, data_root, epochs, images, minutes, device: as in `likelier.train`.
+        data, data_root, epochs, images, minutes, device, augment: as in `likelier.train`.
         seed, seeds: the first training seed, and how many follow on from it.
         out: the folder to make; by default `runs/compare-DATA`.
         settings: by name, for every family that has one of that name; `FAMILY.name` is for one family alone.
@@ -165,8 +170,9 @@ def compare(
     check_usable(image_set)
     if judge is not None:
         ONNX(judge).check(image_set)  # refused now, and not after hours
+    augmentations = check_augmentations(augment, image_set)
     for name, config in configs.items():
-        rehearse(build(find(name), config, image_set, first), image_set, first, chosen)
+        rehearse(build(find(name), config, image_set, first), image_set, first, chosen, augmentations)
     path = Path(out) if out is not None else Path("runs") / f"compare-{image_set.name}"
     plan: Plan = {
         "format": FORMAT,
@@ -183,6 +189,7 @@ def compare(
         "primary": PRIMARY,
         "pairs": list(combinations(by_family, 2)),
         "extractor": None if judge is None else str(Path(judge).resolve()),
+        "augment": augmentations,
         "jobs": jobs,
     }
     plan["threads"] = max(1, torch.get_num_threads() // workers_for(plan, image_set))
@@ -379,6 +386,7 @@ def job_of(path: Path, plan: Plan, images: Images, family: str, seed: int) -> di
         "out": str(path / "runs" / f"{family}-seed{seed}"),
         "device": plan["device"],
         "settings": plan["settings"][family],
+        "augment": plan.get("augment", []),
         "checkpoint_seconds": CHECKPOINT_SECONDS,
     }
 
@@ -430,6 +438,8 @@ def settings_by_family(families: Sequence[str], settings: Mapping[str, Any]) -> 
 
     >>> settings_by_family(["vae", "gan"], {"hidden": 64, "gan.lr": 1e-3})
     {'vae': {'hidden': 64}, 'gan': {'hidden': 64, 'lr': 0.001}}
+    >>> settings_by_family(["vae", "dcgan"], {"width": 8})  # of convolutions, which a VAE has with network=conv
+    {'vae': {}, 'dcgan': {'width': 8}}
     """
     if not families:
         raise InputError("no family is named: wanted one or more, as `likelier families` lists them")
@@ -449,6 +459,20 @@ def settings_by_family(families: Sequence[str], settings: Mapping[str, Any]) -> 
             raise unknown("setting", name, every, "`likelier families NAME` lists those of one family")
         for owner in owners:
             found[owner][name] = value
+    return without_idle_settings(found, settings)
+
+
+def without_idle_settings(found: dict[str, dict[str, Any]], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """A size that was given to all goes to those whose network has it; one that nobody has stays, to be refused."""
+    idle = {
+        family: config.idle_setting(own)
+        for family, own in found.items()
+        if issubclass(config := find(family).Config, Networks)
+    }
+    for family, name in idle.items():
+        used = any(name in own and idle.get(other) != name for other, own in found.items())
+        if used and f"{family}.{name}" not in given:
+            found[family].pop(name, None)
     return found
 
 
@@ -464,6 +488,7 @@ def command_of(plan: Plan) -> str:
     words += ["--seed", str(first)] if first else []
     words += ["--seeds", str(n)] if n > 1 else []
     words += ["--extractor", Path(plan["extractor"]).name] if plan["extractor"] else []
+    words += ["--augment", ",".join(plan["augment"])] if plan.get("augment") else []
     words += ["--device", plan["device"]] if plan["device"] != "auto" else []
     words += ["--jobs", str(plan["jobs"])] if plan.get("jobs") else []
     for family, own in plan["settings"].items():

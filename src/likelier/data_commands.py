@@ -123,7 +123,7 @@ def in_kilobytes(audience: Terminal) -> OnProgress:
 
 
 def check(given: Given) -> None:
-    """`likelier data check [NAME|PACK]`: every copy that is here, whether it is used or not; exit code 2 if one is bad."""
+    """`likelier data check [NAME|PACK]`: every copy that is here, used or not; exit code 2 if one is bad."""
     names = [given["data"]] if "data" in given else sorted(sources.sources())
     root = sources.existing(given.get("data_root"), "mnist")
     checked = [checked_copy(name, place) for name in names for place in present(name, root)]

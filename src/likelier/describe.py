@@ -44,9 +44,20 @@ def hints(config: type) -> list[tuple[Field[Any], Any]]:
 
 
 def setting(field: Field[Any], hint: Any) -> dict[str, Any]:
-    """Name, default and what is wanted, in words."""
+    """Name, default, what is wanted and what it means, in words."""
     default = None if field.default is MISSING else field.default
-    return {"name": field.name, "default": default, "wanted": wanted(hint)}
+    return {"name": field.name, "default": default, "wanted": wanted(hint), "meaning": meaning(hint)}
+
+
+def meaning(hint: Any) -> str:
+    """The description that a type carries; of most settings the module's own words tell.
+
+    >>> import pydantic
+    >>> meaning(Annotated[int, pydantic.Field(ge=1, description="units in a layer")])
+    'units in a layer'
+    """
+    notes = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return next((note.description for note in notes if getattr(note, "description", None)), "")
 
 
 def wanted(hint: Any) -> str:

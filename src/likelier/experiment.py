@@ -4,7 +4,7 @@ import operator
 import platform
 import subprocess
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from likelier import data as sources
+from likelier.augmentation import check_augmentations
 from likelier.errors import InputError
 from likelier.family import Family, build, configure, find, names, settings_of
 from likelier.features import Extractor, at_hand, check_usable, extractor
@@ -84,6 +85,7 @@ def train(
     out: str | Path | None = None,
     device: str = "auto",
     settings: Mapping[str, Any] | None = None,
+    augment: Sequence[str] = (),
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     looks: int = LOOKS,
     begin_only: bool = False,
@@ -100,6 +102,7 @@ def train(
         out: the folder to make; by default `runs/DATA-FAMILY-seedN`.
         device: auto, cpu, cuda or mps.
         settings: of the family, by name.
+        augment: what is done to training images each time they come: "shift", "flip" (see `likelier.augmentation`).
         checkpoint_seconds: how often, at most, the state is saved on the way.
         looks: how often the model is looked at (pictures, held-out scalars), the beginning and the end included.
         begin_only: check, rehearse and write everything down, and leave the training to `likelier.resume`.
@@ -128,8 +131,9 @@ def train(
     path = Path(out) if out is not None else Path("runs") / f"{image_set.name}-{family}-seed{seed}"
     if path.exists():
         raise InputError(f"{path} is there already: choose another --out, or go on with --resume {path}")
+    augmentations = check_augmentations(augment, image_set)
     judge = extractor_at_hand(image_set)
-    rehearsal = rehearse(build(cls, config, image_set, seed), image_set, seed, chosen)
+    rehearsal = rehearse(build(cls, config, image_set, seed), image_set, seed, chosen, augmentations)
     total = budget.in_images(image_set, rehearsal)
     del rehearsal  # before the run asks for the same memory
     resolved = {
@@ -146,6 +150,7 @@ def train(
         "looks": look_count,
         "watched_in": judge.name if judge else None,
         "settings": settings_of(config),
+        "augment": augmentations,
     }
     run = Run.create(path, resolved, environment(chosen, image_set))
     if not begin_only:
@@ -221,7 +226,8 @@ def playing_on(
         raise InputError(f"{run.path} was trained on images of {config['shape']}, {images.name} has {images.shape}")
     begun = (run.path / "state.safetensors").exists()
     model = family_of(run, images.shape if begun else images, family)
-    game = Game(model, images, config["seed"], config["images"], device)
+    augment = check_augmentations(config.get("augment", []), images)
+    game = Game(model, images, config["seed"], config["images"], device, augment)
     if begun:
         state = run.state()
         game.restore(state)

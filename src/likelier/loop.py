@@ -4,7 +4,7 @@ The loop owns the optimisers, the moving averages, the log and the checkpoints; 
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from likelier import rng
 from likelier.adam import Adam
+from likelier.augmentation import Augmentation
 from likelier.errors import InputError
 from likelier.family import Family, Move, Player, Step
 from likelier.images import Batches, Images, as_float
@@ -40,8 +41,8 @@ LATE = (0.6, 0.7, 0.8, 0.9)
 class TrainingStep:
     """The `Step` of a real run: batches on the device, noise from the run's own generator."""
 
-    def __init__(self, batches: Batches, batch: int, noise: torch.Generator) -> None:
-        self.batches, self.batch, self.noise = batches, batch, noise
+    def __init__(self, batches: Batches, batch: int, noise: torch.Generator, augment: Augmentation) -> None:
+        self.batches, self.batch, self.noise, self.augment = batches, batch, noise, augment
         self.progress = torch.zeros((), device=noise.device)
         self._drawn: Tensor | None = None
 
@@ -59,8 +60,9 @@ class TrainingStep:
         as_float(self._stored(), out)
 
     def _stored(self) -> UInt8[Tensor, "b c h w"]:
+        position = self.batches.position
         self._drawn = self.batches.next_indices(self.batch)
-        return self.batches.source.images(self._drawn)
+        return self.augment(self.batches.source.images(self._drawn), position)
 
     def labels(self) -> Int64[Tensor, " b"]:
         """The classes of the images last drawn."""
@@ -80,7 +82,15 @@ class TrainingStep:
 class Game:
     """A family in play: everything that the rest of a run depends on, and one method to move it forward."""
 
-    def __init__(self, family: Family, images: Images, seed: int, budget: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        family: Family,
+        images: Images,
+        seed: int,
+        budget: int,
+        device: torch.device,
+        augment: Sequence[str] = (),
+    ) -> None:
         self.family = family.to(device).train()
         self.budget = budget
         self.turns = 0
@@ -91,7 +101,9 @@ class Game:
             for name, player in self.players.items()
         }
         batches = Batches(images.train, rng.derived_seed(seed, "data"), device)
-        self.step = TrainingStep(batches, family.config.batch, rng.generator(seed, "noise", device=device))
+        noise = rng.generator(seed, "noise", device=device)
+        augmentation = Augmentation(augment, rng.derived_seed(seed, "augment"))
+        self.step = TrainingStep(batches, family.config.batch, noise, augmentation)
         self._shown = deepcopy(self.family).eval().requires_grad_(False)
         self.averages = list(averages(self._shown, self.players))
         self.moves = self.taped()

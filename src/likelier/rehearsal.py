@@ -1,6 +1,6 @@
 """One turn played for nobody, before anything is written: what is wrong with a family is found, and said, here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from likelier.images import Images
 from likelier.loop import Game
 
 
-def rehearse(family: Family, images: Images, seed: int, device: torch.device) -> Game:
+def rehearse(family: Family, images: Images, seed: int, device: torch.device, augment: Sequence[str] = ()) -> Game:
     """Play one turn of a new family and draw two samples; the game can be thrown away, or timed.
 
     Raises:
@@ -22,7 +22,7 @@ def rehearse(family: Family, images: Images, seed: int, device: torch.device) ->
     who = f"the family {type(family).__module__}"
     check_players(family, who)
     check_step_sizes(family, who)
-    game = Game(family, images, seed, 1, device)
+    game = Game(family, images, seed, 1, device, augment)
     before = torch.get_rng_state()
     moves = family.turns(game.step)
     if not isinstance(moves, Iterator):

@@ -8,8 +8,9 @@ Two players. The discriminator D learns to tell data from samples, the generator
     min_G max_D  E_x [log D(x)] + E_z [log(1 − D(G(z)))]                                                  (1)
 
 G descends −E_z [log D(G(z))] in its place ("non-saturating", section 3 of the paper): the same fixed point, with a
-gradient that does not vanish while D is winning. Both are two-layer perceptrons as wide as the lab's VAE, trained with
-Adam as it comes. No normalisation, no penalty, no average: what breaks here is what the other families mend.
+gradient that does not vanish while D is winning. Both are two-layer perceptrons as wide as the lab's VAE, unless
+`network` says otherwise, trained with Adam as it comes. No normalisation, no penalty, no average: what breaks here is
+what the other families mend.
 """
 
 from collections.abc import Iterator
@@ -19,17 +20,17 @@ import torch
 from jaxtyping import Float, Int64
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 
 from likelier.distributions import Normal, standard_normal
 from likelier.family import Family, Move, Player, Step, unconditional
 from likelier.images import Shape
 from likelier.losses import discriminator_loss, non_saturating_generator_loss
-from likelier.nn import image_to_vector, vector_to_image
+from likelier.nn import Networks, leaky_relu
 
 
 class GAN(Family):
-    """An MLP generator against an MLP discriminator.
+    """A generator against a discriminator, MLPs by default.
 
     >>> import torch
     >>> from likelier.family import build
@@ -39,11 +40,10 @@ class GAN(Family):
     """
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Networks):
         """The lab's baseline."""
 
         latent: Annotated[int, Field(ge=1)] = 64
-        hidden: Annotated[int, Field(ge=1)] = 256
         batch: Annotated[int, Field(ge=1)] = 128
         lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
 
@@ -51,8 +51,8 @@ class GAN(Family):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
-        self.generator = vector_to_image(config.latent, config.hidden, shape=shape)
-        self.discriminator = image_to_vector(shape, config.hidden, 1, activation=lambda: nn.LeakyReLU(0.2))
+        self.generator = config.vector_to_image(config.latent, shape)
+        self.discriminator = config.image_to_vector(shape, 1, leaky_relu)
 
     def players(self) -> dict[str, Player]:
         """The two of eq. (1)."""

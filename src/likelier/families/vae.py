@@ -19,8 +19,8 @@ Three settings are for speed (docs/performance.md): `schedule = linear` takes lr
 decoder take longer steps than the encoder, and `start = mean` begins with the mean image decoded, and taken from what
 is encoded, in place of grey: the first biases are Wx̄ lower and the last are logit x̄.
 
-β = 1 is the paper's bound, any other value the β-VAE (Higgins et al., 2017). The networks are the lab's: 784-256-(mu,
-log σ²) with ReLU, latent-256-784 with a sigmoid.
+β = 1 is the paper's bound, any other value the β-VAE (Higgins et al., 2017). The networks are the lab's, unless
+`network` says otherwise: 784-256-(mu, log σ²) with ReLU, latent-256-784 with a sigmoid.
 """
 
 import math
@@ -37,7 +37,7 @@ from likelier.distributions import Normal, standard_normal
 from likelier.family import Family, Move, Player, Step, unconditional
 from likelier.images import Shape
 from likelier.losses import bernoulli_nll, gaussian_nll, kl_to_standard_normal
-from likelier.nn import image_to_vector, linear_layers, vector_to_image
+from likelier.nn import Networks, linear_layers
 from likelier.schedules import constant, linear
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -73,11 +73,10 @@ class VAE(Family):
     """
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Networks):
         """The lab's network and loss."""
 
         latent: Annotated[int, Field(ge=1)] = 20
-        hidden: Annotated[int, Field(ge=1)] = 256
         likelihood: Literal["gaussian", "gaussian-learned", "bernoulli"] = "gaussian"
         variance: Annotated[float, Field(ge=1e-12, le=1e12)] = 0.5
         reduction: Literal["sum", "mean"] = "sum"
@@ -94,13 +93,15 @@ class VAE(Family):
                 raise ValueError("no variance or reduction beside likelihood=bernoulli, which has neither")
             if self.likelihood == "gaussian-learned" and self.reduction != "sum":
                 raise ValueError("no reduction=mean beside likelihood=gaussian-learned, which learns that factor")
+            if self.start == "mean" and self.network != "mlp":
+                raise ValueError(f"no start=mean beside network={self.network}: only mlp has a bias for each pixel")
 
     config: Config
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
-        self.encoder = image_to_vector(shape, config.hidden, 2 * config.latent)
-        self.decoder = vector_to_image(config.latent, config.hidden, shape=shape)
+        self.encoder = config.image_to_vector(shape, 2 * config.latent)
+        self.decoder = config.vector_to_image(config.latent, shape)
         variance = config.variance * (math.prod(shape) if config.reduction == "mean" else 1)
         self.observation = Observation(config.likelihood, variance)
 

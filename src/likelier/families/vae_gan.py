@@ -33,11 +33,11 @@ from likelier.distributions import Normal, standard_normal
 from likelier.family import Family, Move, Player, Step, unconditional
 from likelier.images import Shape
 from likelier.losses import kl_to_standard_normal
-from likelier.nn import Network, conv_down, conv_features, conv_up
+from likelier.nn import Network, NetworkName, Networks, leaky_relu
 
 
 class VAEGAN(Family):
-    """Encoder, decoder and discriminator, all convolutional.
+    """Encoder, decoder and discriminator, all convolutional by default.
 
     >>> import torch
     >>> from likelier.family import build
@@ -47,11 +47,11 @@ class VAEGAN(Family):
     """
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Networks):
         """`gamma` weighs reconstruction against fooling the discriminator; `ema` is a half-life in images."""
 
+        network: NetworkName = "conv"
         latent: Annotated[int, Field(ge=1)] = 20
-        width: Annotated[int, Field(ge=1)] = 16
         gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-2
         batch: Annotated[int, Field(ge=2)] = 64
         lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
@@ -62,10 +62,9 @@ class VAEGAN(Family):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
-        features = conv_features(shape, config.width)
-        self.encoder = Network(*conv_down(shape, config.width), nn.Linear(features, 2 * config.latent))
-        self.decoder = conv_up(config.latent, config.width, shape)
-        self.dis_l = conv_down(shape, config.width)
+        self.encoder = config.image_to_vector(shape, 2 * config.latent, leaky_relu)
+        self.decoder = config.vector_to_image(config.latent, shape)
+        self.dis_l, features = config.image_to_features(shape, leaky_relu)
         self.dis_head = Network(nn.Linear(features, 1))
 
     def players(self) -> dict[str, Player]:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from likelier import rng
+from likelier.augmentation import shifted
 from likelier.errors import InputError
 from likelier.images import Batches, Images, Shape, as_float
 from likelier.nn import Network, seeded_weights
@@ -163,7 +164,7 @@ def train(images: Images, seed: int, progress: Callable[[int, int], None] | None
     steps = BUDGET // BATCH
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_RATE, total_steps=steps, pct_start=0.2)
     batches = Batches(images.train, rng.derived_seed(seed, "extractor"), "cpu")
-    chance = rng.generator(seed, "extractor", "shifts")
+    chance, most = rng.generator(seed, "extractor", "shifts"), max(1, min(images.shape[1:]) // 16)
     with so_many(1):
         for step in range(steps):
             stored, labels = batches.draw(BATCH)
@@ -171,7 +172,8 @@ def train(images: Images, seed: int, progress: Callable[[int, int], None] | None
             if not labelled(images):
                 labels = torch.randint(TURNS, (BATCH,), generator=chance)
                 x = turned(x, labels)
-            loss = F.cross_entropy(network(shifted(x, chance)), labels)
+            x = channels_last(shifted(x, most, chance))
+            loss = F.cross_entropy(network(x), labels)
             optimiser.zero_grad()
             torch.autograd.backward(loss)
             optimiser.step()
@@ -187,15 +189,9 @@ def initialised(images: Images, seed: int) -> Classifier:
         return Classifier(images.shape, len(images.classes) if labelled(images) else TURNS)
 
 
-def shifted(x: Float[Tensor, "n c h w"], generator: torch.Generator) -> Float[Tensor, "n c h w"]:
-    """Each image moved by up to a sixteenth of its side in either direction, its border repeated."""
-    n, _, h, w = x.shape
-    most = max(1, min(h, w) // 16)
-    down, right = torch.randint(2 * most + 1, (2, n, 1), generator=generator)
-    rows, columns = down + torch.arange(h), right + torch.arange(w)  # [n, h], [n, w]
-    padded = F.pad(x, (most, most, most, most), mode="replicate")
-    image = torch.arange(n)[:, None, None]
-    return padded[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+def channels_last(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """The same in the memory layout that the recipe has always had, for a single channel too: last bits hang on it."""
+    return x.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format).permute(0, 3, 1, 2)
 
 
 def turned(x: Float[Tensor, "n c h w"], turns: Int64[Tensor, " n"]) -> Float[Tensor, "n c h w"]:
