@@ -433,3 +433,15 @@ def test_show_finds_duplicates(likelier: Likelier, tmp_path: Path):
     stored(tmp_path / "x.npz", x_train=twice, x_test=GREY[:5], y_train=np.arange(67) % 3, y_test=np.arange(5) % 3)
     found = json.loads(likelier("data", "show", "x.npz", "--json", "-q").out)
     assert found["duplicates"] == {"within_train": 7, "test_in_train": 5}
+
+
+KNOWN = {  # as every tutorial on these sets normalises them
+    "mnist": ([0.1307], [0.3081]),
+    "cifar10": ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_the_figures_of_published_sets_are_the_known_ones(name: str, data_root: Path):
+    found = statistics(load(name, data_root))
+    assert (found["mean"], found["std"]) == KNOWN[name]

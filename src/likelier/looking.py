@@ -20,7 +20,7 @@ from likelier.images import Images, Split
 CHUNK = 1024
 WIDTH, MARGIN, LABEL, GAP = 1200, 28, 190, 3
 """Pixels of the sheet, of its margins, of the column of names, and between images."""
-SIDE = 56
+SIDE = 64
 """Small images are enlarged up to this, by a whole number; large ones are shown as they are."""
 ROWS = 8
 """Rows that the classes share, one for each at least."""
@@ -101,7 +101,7 @@ def contact_sheet(images: Images, seed: int = 0) -> bytes:
 
     >>> import likelier
     >>> Image.open(io.BytesIO(contact_sheet(likelier.load_images("digits")))).size
-    (1200, 762)
+    (1200, 842)
     """
     _, h, w = images.shape
     scale = max(1, SIDE // max(h, w))
