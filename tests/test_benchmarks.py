@@ -123,3 +123,11 @@ def test_waiting_is_timed_from_outside(tmp_path: Path, monkeypatch: pytest.Monke
 
     help_, first_turn = startup.whole_process(*startup.LIKELIER, "--help"), startup.to_the_first_turn("vae", "digits")
     assert 0 < help_ < first_turn
+
+
+def test_packed_sets_are_timed_and_weighed(tmp_path: Path):
+    sizes = ("--families", "--gigabytes", 0.02, "--side", 16, "--images", 500, "--limit", 2)
+    found, printed = run("packed.py", tmp_path, *sizes)
+    assert found["large set, VAE trained with 2 GB"]["images"] >= 500
+    assert found["large set, load"]["anonymous_mib"] < 10
+    assert "large set, drawn from a cold disk, images/s" in printed

@@ -33,9 +33,7 @@ def few(n: int = 10) -> Split:
 
 
 def test_every_image_comes_once_an_epoch_across_the_seams():
-    batches = Batches(few(), seed=0, device="cpu")
-    labels = Split(few().images, torch.arange(10))
-    batches.labels = labels.labels
+    batches = Batches(Split(few().images, torch.arange(10)), seed=0, device="cpu")
     drawn = torch.cat([batches.draw(4)[1] for _ in range(5)])
     assert sorted(drawn[:10].tolist()) == sorted(drawn[10:].tolist()) == list(range(10))
     assert drawn[:10].tolist() != drawn[10:].tolist()

@@ -426,10 +426,11 @@ def test_one_class_is_refused(metric: Callable[[Tensor, Tensor], float]) -> None
         metric(normal(10, 2), torch.arange(9))
 
 
-def test_principal_components_agree_with_scikit_learn() -> None:
+@pytest.mark.parametrize("n", [100, 20], ids=["more rows", "more dimensions"])
+def test_principal_components_agree_with_scikit_learn(n: int) -> None:
     from sklearn.decomposition import PCA
 
-    codes = normal(100, 6) @ normal(6, 6, seed=1) + 5
+    codes = normal(n, 6) @ normal(6, 40, seed=1) + 5
     expected = PCA(3).fit(codes.numpy())
     found = principal_components(codes, k=3)
     assert found.explained.numpy() == pytest.approx(expected.explained_variance_ratio_, rel=1e-9)
@@ -450,6 +451,13 @@ def test_principal_components_of_codes_that_do_not_vary() -> None:
     found = principal_components(torch.ones(5, 3))
     assert found.explained.tolist() == [0, 0]
     assert not found.projected.any()
+
+
+def test_principal_components_of_many_dimensions_on_a_line() -> None:
+    found = principal_components(normal(10, 1) @ normal(1, 50, seed=1))
+    assert found.explained.tolist() == pytest.approx([1, 0])
+    assert found.projected[:, 0].abs().min() > 0
+    assert not found.projected[:, 1].any()
 
 
 @pytest.mark.parametrize("k", [0, 4])

@@ -232,12 +232,17 @@ def data_actions(data: Parser) -> None:
     show.add_argument("--out", type=text, metavar="FILE", help="FILE.png (contact-sheet.png)")
     show.add_argument("--seed", type=whole(0), metavar="N", help="which images are shown (0)")
 
+    pack = action("pack", "Write one set into a folder that is trained from without being held in memory.")
+    data_options(pack)
+    pack.add_argument("--out", type=text, metavar="DIR", help="the folder to make, or to go on with (NAME-packed)")
+    pack.add_argument("--jobs", type=whole(1, MOST_JOBS), metavar="N", help="processes that decode (a core each)")
+
     fetch = action("fetch", "Download a named set, verify it, and keep it where every command finds it.")
     fetch.add_argument("data", type=text, metavar="NAME")
     fetch.add_argument("--data-root", type=text, metavar="DIR", help="put it into DIR/NAME (the cache)")
 
-    check = action("check", "Verify every copy of the named sets that is here, or of one of them.")
-    check.add_argument("data", nargs="?", type=text, metavar="NAME")
+    check = action("check", "Verify every copy of the named sets that is here, or of one of them, or a packed set.")
+    check.add_argument("data", nargs="?", type=text, metavar="NAME|PACK")
     check.add_argument("--data-root", type=text, metavar="DIR", help="where the named sets are (LIKELIER_DATA)")
 
 

@@ -19,6 +19,7 @@ from likelier.evidence import CHUNK, Evidence, Measure
 from likelier.family import Bounds, Decodes, Encodes, Family
 from likelier.images import Split, as_float
 from likelier.likelihood import dequantise
+from likelier.metrics.reconstruction import psnr_of
 from likelier.watch import has_standard_prior, reconstruct
 
 SCATTERED = 2_000
@@ -51,7 +52,7 @@ def code_measures(evidence: Evidence, keys: Collection[str] = tuple(CODE_MEASURE
     of_codes = encodes_and_decodes(evidence.family) and has_classes(evidence) and not set(keys).isdisjoint(OF_CLASSES)
     floors = baselines(evidence) if of_codes else {}
     probed = len(evidence.probe_test)
-    sizes = {"tested": len(evidence.images.test), "probed": probed, "scattered": min(SCATTERED, probed)}
+    sizes = {"tested": len(evidence.tested), "probed": probed, "scattered": min(SCATTERED, probed)}
     return [
         Measure(
             key,
@@ -100,7 +101,7 @@ def has_classes(evidence: Evidence) -> bool:
 
 def values_of(evidence: Evidence, keys: Collection[str]) -> dict[str, float]:
     """Every figure of these that can be taken, by key, and those that are computed with them."""
-    family, test = evidence.family, evidence.images.test
+    family, test = evidence.family, evidence.tested
     found: dict[str, float] = {}
     if isinstance(family, Bounds) and "elbo" in keys:
         found["elbo"] = mean_bound(family, test)
@@ -122,14 +123,18 @@ def values_of(evidence: Evidence, keys: Collection[str]) -> dict[str, float]:
 
 def reconstruction(family: Family, images: UInt8[Tensor, "n c h w"]) -> dict[str, float]:
     """How far decode(E[z|x]) is from x; an error that is not finite is left to be told as such."""
-    rebuilt = torch.cat([reconstruct(family, as_float(x)) for x in torch.split(images, CHUNK)])
-    if not bool(rebuilt.isfinite().all()):
-        return dict.fromkeys(OF_RECONSTRUCTIONS, math.nan)
-    x = as_float(images)
-    found = {"reconstruction_mse": metrics.mse(x, rebuilt), "reconstruction_psnr": metrics.psnr(x, rebuilt)}
-    if min(x.shape[2:]) >= 11:
-        found["reconstruction_ssim"] = metrics.ssim(x, rebuilt)
-    return found
+    errors, likeness = 0.0, 0.0
+    windows = min(images.shape[2:]) >= 11
+    for part in torch.split(images, CHUNK):
+        x = as_float(part)
+        rebuilt = reconstruct(family, x)
+        if not bool(rebuilt.isfinite().all()):
+            return dict.fromkeys(OF_RECONSTRUCTIONS, math.nan)
+        errors += len(x) * metrics.mse(x, rebuilt)
+        likeness += len(x) * metrics.ssim(x, rebuilt) if windows else 0.0
+    mse = errors / len(images)
+    found = {"reconstruction_mse": mse, "reconstruction_psnr": psnr_of(mse)}
+    return found | {"reconstruction_ssim": likeness / len(images)} if windows else found
 
 
 def baselines(evidence: Evidence) -> dict[str, dict[str, float]]:

@@ -5,8 +5,8 @@ from functools import partial
 from pathlib import Path
 
 from likelier import data as sources
-from likelier.commands import Given, images_asked_for, output_file, print_json, print_path
-from likelier.data import Found
+from likelier.commands import SHAPE, Given, chosen, images_asked_for, output_file, print_json, print_path
+from likelier.data import Found, packed
 from likelier.data.catalogue import REMOTES
 from likelier.data.places import Place, cached, copies
 from likelier.errors import InputError
@@ -15,6 +15,7 @@ from likelier.fetching import fetch as fetch_file
 from likelier.files import write_atomically
 from likelier.images import Images
 from likelier.looking import contact_sheet, statistics
+from likelier.packing import pack as pack_images
 from likelier.progress import Terminal, table
 
 
@@ -71,6 +72,22 @@ def print_statistics(found: Given) -> None:
     print(f"             {twice['test_in_train']:,} of {found['test']:,} test images are training images, too")
 
 
+def pack(given: Given) -> None:
+    """`likelier data pack NAME|PATH`."""
+    with Terminal(given.get("quiet", False)) as audience:
+        audience.counting(f"packing {Path(given['data']).name}", "images")
+        folder = pack_images(
+            given["data"],
+            **chosen(given, ("out", "data_root", "jobs", *SHAPE)),
+            progress=lambda done, total: audience.progress(done, total, {}),
+        )
+    found = description(sources.load(folder)) | {"path": str(folder.resolve()), "whose": "a pack", "verified": True}
+    if given.get("json"):
+        print_json(found)
+    else:
+        print(in_words(found))
+
+
 def fetch(given: Given) -> None:
     """`likelier data fetch NAME`: what is here already is left as it is."""
     name, root = given["data"], given.get("data_root")
@@ -106,7 +123,7 @@ def in_kilobytes(audience: Terminal) -> OnProgress:
 
 
 def check(given: Given) -> None:
-    """`likelier data check [NAME]`: every copy that is here, whether it is used or not; exit code 2 if one is bad."""
+    """`likelier data check [NAME|PACK]`: every copy that is here, used or not; exit code 2 if one is bad."""
     names = [given["data"]] if "data" in given else sorted(sources.sources())
     root = sources.existing(given.get("data_root"), "mnist")
     checked = [checked_copy(name, place) for name in names for place in present(name, root)]
@@ -121,7 +138,9 @@ def check(given: Given) -> None:
 
 
 def present(name: str, root: Path | None) -> Iterator[Place]:
-    """The copies of a set that is looked for on the disk."""
+    """The copies of a set that is looked for on the disk; of the path of a pack, that pack."""
+    if name not in sources.sources() and packed.recognises(Path(name)):
+        return iter([Place(Path(name), "a pack", lambda _, path: (packed.check(path), True))])
     return copies(name, root) if sources.source(name).NEEDS_ROOT else iter(())
 
 
@@ -178,6 +197,7 @@ ACTIONS: dict[str | None, Callable[[Given], None]] = {
     None: list_sets,
     "describe": describe,
     "show": show,
+    "pack": pack,
     "fetch": fetch,
     "check": check,
 }

@@ -14,7 +14,7 @@ from torch import Tensor
 from likelier import rng
 from likelier.family import Family
 from likelier.images import Split, as_uint8
-from likelier.reference import REPEATS, Features, Reference
+from likelier.reference import MOST, REPEATS, Features, Reference
 from likelier.threads import so_many
 
 CHUNK = 1_000
@@ -47,10 +47,14 @@ class Evidence:
     def drawn(self, *purpose: str | int) -> UInt8[Tensor, "n c h w"] | None:
         """N samples, rounded to bytes as a file would hold them; None if some are not finite."""
         generator = rng.generator(0, *purpose)
-        chunks = torch.split(torch.arange(self.reference.n), CHUNK)
+        found = []
         with so_many(1):  # the same bytes whether one set is drawn, or several at a time
-            samples = torch.cat([self.family.sample(len(chunk), generator) for chunk in chunks])
-        return as_uint8(samples) if bool(samples.isfinite().all()) else None
+            for chunk in torch.split(torch.arange(self.reference.n), CHUNK):
+                samples = self.family.sample(len(chunk), generator)
+                if not bool(samples.isfinite().all()):
+                    return None
+                found.append(as_uint8(samples))  # at once: as floats they are four times as many bytes
+        return torch.cat(found)
 
     @cached_property
     def samples(self) -> UInt8[Tensor, "n c h w"] | None:
@@ -69,6 +73,15 @@ class Evidence:
     def features(self) -> Features | None:
         """The samples as the extractor sees them."""
         return None if self.samples is None else self.reference.view(self.samples)
+
+    @cached_property
+    def tested(self) -> Split:
+        """Test images that are encoded and rebuilt: all, or of more than `MOST` so many, drawn once for all models."""
+        test = self.images.test
+        if len(test) <= MOST:
+            return test
+        order = torch.randperm(len(test), generator=rng.generator(0, "tested"))[:MOST]
+        return Split(test.images[order], test.labels[order])
 
     @cached_property
     def probe_train(self) -> Split:

@@ -1,13 +1,13 @@
-"""Image sets in memory: uint8 as they were stored, and the batches that a training draws from them."""
+"""Image sets, in memory or mapped from files: uint8 as they were stored, and the batches that a training draws."""
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int, Int64, UInt8
 from torch import Tensor
 
 from likelier import rng
@@ -17,12 +17,25 @@ Shape = tuple[int, int, int]
 """(channels, height, width)"""
 
 
+@runtime_checkable
+class OnDisk(Protocol):
+    """Images in a file, of which there may be more than memory."""
+
+    def scattered(self) -> UInt8[Tensor, "n c h w"]:
+        """All of them, mapped so as to be read one here and one there."""
+
+    def expect(self, index: Int64[Tensor, " n"]) -> None:
+        """Begin to read these images from the disk, and return."""
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """One part of an image set: images as uint8 [n, c, h, w] and the class of each, int64 [n]."""
 
     images: UInt8[Tensor, "n c h w"]
     labels: Int64[Tensor, " n"]
+    on_disk: OnDisk | None = None
+    """Where `images` are mapped from: there may be more of them than memory, and nobody may write to them."""
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or len(self.images) == 0:
@@ -37,6 +50,14 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.images)
+
+
+class Recorded(NamedTuple):
+    """A digest, and the splits whose digest it is: with others in their place it says nothing."""
+
+    digest: str
+    train: Split
+    test: Split
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +78,8 @@ class Images:
     """What `likelier.load_images` finds it by again: a name, or a full path; None for images made in Python."""
     root: str | None = None
     """The folder of the named sets that it was found in, where it needs one."""
+    recorded: Recorded | None = None
+    """The digest, where the files that the splits were read from say it: to compute it is to read all images."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What `likelier.load_images` is to be given beside the source, to make the same images of it again."""
     notes: tuple[str, ...] = ()
@@ -96,12 +119,9 @@ class Images:
     @cached_property
     def digest(self) -> str:
         """sha256 of the decoded content (shapes, images and labels of both splits), whatever file it came from."""
-        sha = hashlib.sha256()
-        for split in (self.train, self.test):
-            for tensor in (split.images, split.labels):
-                sha.update(repr(tuple(tensor.shape)).encode())
-                sha.update(tensor.contiguous().numpy().tobytes())
-        return sha.hexdigest()
+        if self.recorded is not None and self.recorded.train is self.train and self.recorded.test is self.test:
+            return self.recorded.digest
+        return content_digest(self.train, self.test)
 
     def __repr__(self) -> str:
         size = "×".join(map(str, self.shape))
@@ -109,6 +129,17 @@ class Images:
             f"Images({self.name}: {len(self.train)} + {len(self.test)} of {size}, "
             f"{len(self.classes)} classes, digest {self.digest[:4]}…)"
         )
+
+
+def content_digest(*splits: Split) -> str:
+    """sha256 of the shapes, images and labels of splits, a piece at a time."""
+    sha = hashlib.sha256()
+    for split in splits:
+        for tensor in (split.images, split.labels):
+            sha.update(repr(tuple(tensor.shape)).encode())
+            for piece in torch.split(tensor, 1000):
+                sha.update(piece.contiguous().numpy().data)
+    return sha.hexdigest()
 
 
 def as_float(images: UInt8[Tensor, "n c h w"], out: Float[Tensor, "n c h w"] | None = None) -> Float[Tensor, "n c h w"]:
@@ -122,10 +153,13 @@ def as_uint8(images: Float[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:
 
 
 class Batches:
-    """An endless stream of shuffled training images, resident on one device; its whole state is `position`.
+    """An endless stream of shuffled training images, put on one device; its whole state is `position`.
 
     Epoch e is the permutation that (seed, e) fixes, and the stream is the epochs laid end to end: every image comes
     once an epoch, batches keep their size across the seam, and any position can be returned to without replaying.
+    Each image may come at any place of an epoch, whether the set is in memory or mapped from a file, and the order is
+    the same: a packed set is not shuffled in blocks, which would be read faster from a slow disk but leave neighbours
+    together. The price is the permutation, 4 bytes an image.
 
     >>> import likelier
     >>> batches = Batches(likelier.load_images("digits").train, seed=0, device="cpu")
@@ -135,8 +169,9 @@ class Batches:
     """
 
     def __init__(self, split: Split, seed: int, device: torch.device | str) -> None:
-        self.images = split.images.to(device)
-        self.labels = split.labels.to(device)
+        device = torch.device(device)
+        self.source = Resident(split, device) if split.on_disk is None else Mapped(split, split.on_disk, device)
+        self.size = len(split)
         self.seed = seed
         self.position = 0
         self._order: tuple[int, Tensor] | None = None
@@ -144,22 +179,89 @@ class Batches:
     def draw(self, n: int) -> tuple[UInt8[Tensor, "n c h w"], Int64[Tensor, " n"]]:
         """The next n images and labels of the stream."""
         index = self.next_indices(n)
-        return self.images.index_select(0, index), self.labels.index_select(0, index)
+        return self.source.images(index), self.source.labels(index)
 
     def next_indices(self, n: int) -> Int64[Tensor, " n"]:
-        """Which images are the next n of the stream."""
+        """Which images are the next n of the stream, where the source wants to be told."""
         pieces = []
         while n > 0:
-            epoch, start = divmod(self.position, len(self.images))
-            piece = self._permutation(epoch)[start : start + n]
+            epoch, start = divmod(self.position, self.size)
+            order = self._permutation(epoch)
+            self.source.foresee(order, start)
+            piece = order[start : start + n]
             pieces.append(piece)
             self.position += len(piece)
             n -= len(piece)
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        return (pieces[0] if len(pieces) == 1 else torch.cat(pieces)).long()
 
-    def _permutation(self, epoch: int) -> Int64[Tensor, " n"]:
+    def _permutation(self, epoch: int) -> Int[Tensor, " n"]:
         if self._order is None or self._order[0] != epoch:
-            # Drawn on the CPU, so that the order of the images is the same whatever device trains.
-            order = torch.randperm(len(self.images), generator=rng.generator(self.seed, "order", epoch))
-            self._order = (epoch, order.to(self.images.device))
+            # Drawn on the CPU, so that the order of the images is the same whatever device trains; that of int32 is
+            # that of int64 in half the memory.
+            kind = torch.int32 if self.size <= 2**31 else torch.int64
+            order = torch.randperm(self.size, generator=rng.generator(self.seed, "order", epoch), dtype=kind)
+            self._order = (epoch, order.to(self.source.place))
         return self._order[1]
+
+
+class Resident:
+    """Training images that are all on the device."""
+
+    def __init__(self, split: Split, device: torch.device) -> None:
+        self._images, self._labels = split.images.to(device), split.labels.to(device)
+        self.place = device
+        """Where it wants indices."""
+
+    def images(self, index: Int64[Tensor, " n"]) -> UInt8[Tensor, "n c h w"]:
+        """These images, on the device."""
+        return self._images.index_select(0, index)
+
+    def labels(self, index: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
+        """Their classes, on the device."""
+        return self._labels.index_select(0, index)
+
+    def foresee(self, order: Int[Tensor, " m"], start: int) -> None:
+        """Images are drawn in this order, from `start` on: no news here."""
+
+
+class Mapped:
+    """Training images that stay in their file: those of a batch are copied to the device when they are drawn.
+
+    The disk is told a window ahead which images will be drawn, in the order of the file. It reads them into the
+    system's own cache of files, many at a time, while the batches before are trained on; and the system takes that
+    memory back when it is short. It is a hint, and changes nothing else: without it a batch waits for its images.
+    """
+
+    WINDOW = 1 << 24
+    """Bytes of images that are read ahead together."""
+
+    def __init__(self, split: Split, file: OnDisk, device: torch.device) -> None:
+        self._file, self._images, self._labels = file, file.scattered(), split.labels
+        self.device, self.place = device, torch.device("cpu")
+        self._window = max(1, self.WINDOW // split.images[0].numel())
+        self._expected: tuple[Tensor, int] | None = None
+
+    def images(self, index: Int64[Tensor, " n"]) -> UInt8[Tensor, "n c h w"]:
+        """These images, on the device."""
+        return self._delivered(self._images, index)
+
+    def labels(self, index: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
+        """Their classes, on the device."""
+        return self._delivered(self._labels, index)
+
+    def _delivered(self, rows: Tensor, index: Int64[Tensor, " n"]) -> Tensor:
+        """Some rows, copied to the device: to CUDA from pinned memory, while the host goes on."""
+        if self.device.type == "cpu":
+            return rows.index_select(0, index)
+        staged = rows.new_empty((len(index), *rows.shape[1:]), pin_memory=self.device.type == "cuda")
+        return torch.index_select(rows, 0, index, out=staged).to(self.device, non_blocking=True)
+
+    def foresee(self, order: Int[Tensor, " m"], start: int) -> None:
+        """Images are drawn in this order, from `start` on: the disk is told of those to the end of the next window."""
+        known = start
+        if self._expected is not None and self._expected[0] is order and self._expected[1] > start:
+            known = self._expected[1]
+        end = min(len(order), (start // self._window + 2) * self._window)
+        if known < end:
+            self._file.expect(order[known:end].long())
+            self._expected = (order, end)

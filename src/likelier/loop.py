@@ -39,7 +39,7 @@ LATE = (0.6, 0.7, 0.8, 0.9)
 
 
 class TrainingStep:
-    """The `Step` of a real run: batches resident on the device, noise from the run's own generator."""
+    """The `Step` of a real run: batches on the device, noise from the run's own generator."""
 
     def __init__(self, batches: Batches, batch: int, noise: torch.Generator, augment: Augmentation) -> None:
         self.batches, self.batch, self.noise, self.augment = batches, batch, noise, augment
@@ -62,13 +62,13 @@ class TrainingStep:
     def _stored(self) -> UInt8[Tensor, "b c h w"]:
         position = self.batches.position
         self._drawn = self.batches.next_indices(self.batch)
-        return self.augment(self.batches.images.index_select(0, self._drawn), position)
+        return self.augment(self.batches.source.images(self._drawn), position)
 
     def labels(self) -> Int64[Tensor, " b"]:
         """The classes of the images last drawn."""
         if self._drawn is None:
             raise RuntimeError("labels() belongs to the last images(), and none were drawn")
-        return self.batches.labels.index_select(0, self._drawn)
+        return self.batches.source.labels(self._drawn)
 
     def randn(self, *shape: int) -> Tensor:
         """Standard normal noise on the training device."""

@@ -260,7 +260,7 @@ def warnings_of(evidence: Evidence, of_samples: bool) -> list[str]:
     """What a reader of the figures must know first; of samples only where figures of them are asked for."""
     found = []
     if isinstance(evidence.family, Encodes):
-        kl = mean_kl(evidence.family, evidence.images.test.images)
+        kl = mean_kl(evidence.family, evidence.tested.images)
         collapsed = None if kl is None else posterior_collapse(kl)
         found += [collapsed] if collapsed else []
     if not of_samples:

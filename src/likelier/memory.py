@@ -15,7 +15,7 @@ def check_room(wanted: int, what: str) -> None:
     if wanted > room:
         raise InputError(
             f"{what} take {wanted / 1e9:,.1f} GB, and half of the memory here is {room / 1e9:,.1f} GB: wanted fewer or "
-            "smaller images"
+            "smaller images, or a folder of pictures packed by `likelier data pack`, which are trained on from the disk"
         )
 
 

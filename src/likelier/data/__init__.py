@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from likelier.data import arrays, folder, idx
+from likelier.data import arrays, folder, idx, packed
 from likelier.data.picture import Options, reshaped
 from likelier.data.sequence import images_from
 from likelier.data.splitting import OnProgress
@@ -174,16 +174,21 @@ def at_path_or_named(
 
 
 def at_path(path: Path, options: Options, progress: OnProgress | None) -> Images:
-    """The set at a path that is there, from the first module that knows what it is."""
+    """The set at a path that is there."""
     full = str(path.resolve())
     if not full.isprintable():
         raise InputError(f"{printable(full)} cannot be written down in a run: wanted a path of readable characters")
     if not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK):
         raise InputError(f"{path} cannot be read: wanted the permission to; chmod u+rX gives it to its owner")
-    for module in (idx, arrays, folder):  # any folder may be one of pictures
+    found: Images = reader_of(path).load_path(path, options, progress)
+    return replace(found, source=full)
+
+
+def reader_of(path: Path) -> ModuleType:
+    """The first module that knows what is at a path."""
+    for module in (packed, idx, arrays, folder):  # any folder may be one of pictures
         if module.recognises(path):
-            found: Images = module.load_path(path, options, progress)
-            return replace(found, source=full)
+            return module
     raise InputError(
         f"{path} is a file: wanted a folder of pictures or of IDX files, or a file {' or '.join(arrays.ENDINGS)}"
     )

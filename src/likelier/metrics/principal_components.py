@@ -50,8 +50,11 @@ def principal_components(codes: Float[Tensor, "n d"], k: int = 2) -> PrincipalCo
     if not 1 <= k <= codes.shape[1]:
         raise InputError(f"{k} principal components of codes of {codes.shape[1]} dimensions: wanted 1 to that many")
     centred = codes - codes.mean(dim=0)
-    values, vectors = torch.linalg.eigh(centred.mT @ centred)
+    few = k <= len(centred) < centred.shape[1]  # rows, as of images of 12,288 pixels: a smaller matrix has the same λ
+    values, vectors = torch.linalg.eigh(centred @ centred.mT if few else centred.mT @ centred)
     values, v = values.flip(0)[:k].clamp(min=0), vectors.flip(1)[:, :k]
+    if few:  # Zᵀu is a direction of length √λ; where λ is rounding it is none
+        v = torch.where(values > 1e-12 * values[0], centred.mT @ v / values.sqrt(), 0)
     v = v * v.gather(0, v.abs().argmax(dim=0, keepdim=True)).sign()
     total = centred.square().sum()
     return PrincipalComponents(centred @ v, values / total if total > 0 else torch.zeros_like(values))

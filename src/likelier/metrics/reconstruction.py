@@ -55,7 +55,15 @@ def psnr(x: Float[Tensor, "n c h w"], y: Float[Tensor, "n c h w"]) -> float:
     >>> round(psnr(torch.full((1, 1, 4, 4), 0.5), torch.full((1, 1, 4, 4), 0.6)), 4)
     20.0
     """
-    error = mse(x, y)
+    return psnr_of(mse(x, y))
+
+
+def psnr_of(error: float) -> float:
+    """The PSNR of a mean squared error, with a peak of 1.
+
+    >>> psnr_of(0.01), psnr_of(0.0)
+    (20.0, inf)
+    """
     return -10 * math.log10(error) if error > 0 else math.inf
 
 

@@ -1,0 +1,376 @@
+"""Packed sets: the same images as in memory, drawn in the same order; made whole whatever happens on the way."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from likelier import packing
+from likelier.data import load, packed
+from likelier.errors import InputError
+from likelier.experiment import train
+from likelier.images import Batches, Images, Mapped, Split
+from likelier.packing import pack
+
+SRC = Path(packing.__file__).parents[1]
+
+
+def noise(n: int = 300, side: int = 8, channels: int = 3) -> Images:
+    pixels = torch.randint(0, 256, (n, channels, side, side), generator=torch.Generator().manual_seed(0))
+    split = Split(pixels.to(torch.uint8), torch.arange(n) % 4)
+    return Images("noise", split, Split(split.images[:20].flip(0), split.labels[:20]), ("a", "b", "c", "d"))
+
+
+def photographs(folder: Path, n: int, side: int = 16) -> Path:
+    chance = np.random.default_rng(0)
+    for i in range(n):
+        place = folder / f"class {i % 3}"
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(chance.integers(0, 256, (side, side + i % 5, 3), dtype=np.uint8)).save(place / f"{i:04}.png")
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return pack(noise(), tmp_path / "pack")
+
+
+# What is read is what was packed
+
+
+def test_a_packed_set_is_the_set(folder: Path):
+    images, found = noise(), load(folder)
+    assert (found.name, found.classes, found.shape) == (images.name, images.classes, images.shape)
+    assert found.digest == images.digest == packed.check(folder).digest
+    for mine, theirs in ((found.train, images.train), (found.test, images.test)):
+        assert torch.equal(mine.images, theirs.images)
+        assert torch.equal(mine.labels, theirs.labels)
+    assert sorted(content(folder)) == sorted(
+        ["pack.json", "train-images.npy", "train-labels.npy", "test-images.npy", "test-labels.npy"]
+    )
+
+
+def test_a_digest_is_that_of_the_splits_that_it_was_recorded_for(folder: Path):
+    found = load(folder)
+    swapped = replace(found, train=found.test)
+    assert swapped.digest == Images("x", noise().test, noise().test, found.classes).digest != found.digest
+
+
+def test_numpy_reads_the_files(folder: Path):
+    for part, split in (("train", noise().train), ("test", noise().test)):
+        assert np.array_equal(np.load(folder / f"{part}-images.npy", mmap_mode="r"), split.images.numpy())
+        assert np.array_equal(np.load(folder / f"{part}-labels.npy"), split.labels.numpy())
+
+
+def test_a_folder_of_pictures_is_packed_as_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pictures = photographs(tmp_path / "photographs", 60)
+    monkeypatch.setattr(packing, "CHUNK", 7)
+    alone = pack(pictures, tmp_path / "alone", size=12, jobs=1)
+    monkeypatch.setattr(packing, "WORTH_PROCESSES", 1)
+    together = pack(pictures, tmp_path / "together", size=12, jobs=2)
+    assert content(alone) == content(together)
+    assert load(alone).digest == load(pictures, size=12).digest
+
+
+# Training
+
+
+def test_batches_are_those_of_resident_data(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Mapped, "WINDOW", 50 * 8 * 8 * 3)  # six windows an epoch
+    resident, mapped = (Batches(split, 3, "cpu") for split in (noise().train, load(folder).train))
+    for position in (*range(0, 700, 32), 5_000, 10):
+        resident.position = mapped.position = position
+        for mine, theirs in zip(mapped.draw(32), resident.draw(32), strict=True):
+            assert torch.equal(mine, theirs)
+        assert mapped.position == resident.position == position + 32
+
+
+def test_images_are_read_ahead_once_each_and_in_time(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Mapped, "WINDOW", 50 * 8 * 8 * 3)
+    batches = Batches(load(folder).train, 0, "cpu")
+    expected: list[int] = []
+    monkeypatch.setattr(packed.ImageFile, "expect", lambda self, index: expected.extend(index.tolist()))
+    for _ in range(10):
+        drawn = batches.next_indices(30).tolist()
+        assert set(drawn) <= set(expected)
+    assert sorted(expected) == list(range(300))
+
+
+def test_a_run_on_packed_data_is_the_run_on_resident_data(tmp_path: Path):
+    digits = load("digits")
+    found = [
+        train("vae", data, images=3_000, out=tmp_path / name, device="cpu", settings={"hidden": 16, "latent": 2})
+        for name, data in (("resident", digits), ("packed", pack(digits, tmp_path / "pack")))
+    ]
+    states = [run.state().tensors for run in found]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+    assert (found[0].path / "metrics.jsonl").read_bytes() == (found[1].path / "metrics.jsonl").read_bytes()
+
+
+MEMORY = """
+import os, resource, sys, torch
+from likelier.data import load
+from likelier.images import Batches
+
+def anonymous():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon")) * 1024
+
+torch.set_num_threads(1)
+batches = Batches(load(sys.argv[1]).train, 0, "cpu")
+batches.draw(64)
+before, used = anonymous(), int(open("/proc/self/statm").read().split()[5]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_DATA, (used + (24 << 20),) * 2)
+while batches.position < batches.size:
+    batches.draw(64)
+print(anonymous() - before)
+try:
+    batches.source._images.clone()
+    print("it was copied")
+except RuntimeError:
+    print("no room for a copy")
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is told of by Linux")
+def test_an_epoch_of_a_set_larger_than_the_memory_takes_none(tmp_path: Path):
+    folder = pack(noise(2_000, 96), tmp_path / "pack")  # 55 MB, with room for 24
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, folder],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    grown, copied = done.stdout.splitlines()
+    assert int(grown) < 8 << 20
+    assert copied == "no room for a copy"
+
+
+# Files that are not what they say
+
+
+def manifest(**changed: object) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / "pack.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+
+    return change
+
+
+def replaced(name: str, make: Callable[[Path], None]) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        (folder / name).rename(folder.parent / name)
+        make(folder / name)
+
+    return change
+
+
+def edited(name: str, offset: int, new: bytes) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        with (folder / name).open("r+b") as file:
+            file.seek(offset)
+            file.write(new)
+
+    return change
+
+
+def in_accord(change: Callable[[Path], None]) -> Callable[[Path], None]:
+    """The same by somebody who knows what is compared when a set is loaded."""
+
+    def changed(folder: Path) -> None:
+        change(folder)
+        arrays = packed.arrays_of(folder, packed.read_manifest(folder))
+        manifest(spots=packed.spots_digest(file for files in arrays.values() for file in files))(folder)
+
+    return changed
+
+
+LIES = {
+    "2^31 images": (manifest(sizes={"train": 2**31, "test": 20}), "sizes.train"),
+    "2^31 - 1 images": (manifest(sizes={"train": 2**31 - 1, "test": 20}), "train-images.npy has 61,696 bytes"),
+    "no images": (manifest(sizes={"train": 0, "test": 20}), "sizes.train"),
+    "a fraction": (manifest(sizes={"train": 300.5, "test": 20}), "sizes.train"),
+    "another shape": (manifest(shape=[3, 8, 9]), "wanted the 68,896 of 300×3×8×9"),
+    "shape of equal size": (manifest(shape=[1, 8, 24]), "another header"),
+    "negative shape": (manifest(shape=[3, -8, -8]), "shape"),
+    "fewer classes": (manifest(classes=["a"]), "labels from 0 to 3"),
+    "no classes": (manifest(classes=[]), "classes"),
+    "another format": (manifest(format=2), "format"),
+    "another digest of spots": (manifest(spots="0" * 64), "not those that were packed"),
+    "no digest": (manifest(digest="…"), "digest"),
+    "no JSON": (lambda folder: (folder / "pack.json").write_text("{"), "no manifest of format 1"),
+    "a list": (lambda folder: (folder / "pack.json").write_text("[]"), "no manifest of format 1"),
+    "nested": (lambda folder: (folder / "pack.json").write_text("[" * 10**5), "no manifest of format 1"),
+    "a huge manifest": (lambda folder: os.truncate(folder / "pack.json", 1 << 40), "more than 1,048,576 bytes"),
+    "a linked manifest": (replaced("pack.json", lambda p: p.symlink_to(p.parent.parent / p.name)), "cannot be read"),
+    "linked images": (
+        replaced("train-images.npy", lambda p: p.symlink_to(p.parent.parent / p.name)),
+        "train-images.npy cannot be read",
+    ),
+    "a pipe": (replaced("test-labels.npy", lambda p: os.mkfifo(p)), "it is no file"),
+    "a folder": (replaced("test-labels.npy", lambda p: p.mkdir()), "it is no file"),
+    "no images file": (replaced("test-images.npy", lambda p: None), "cannot be read"),
+    "cut short": (lambda folder: os.truncate(folder / "train-images.npy", 61_695), "has 61,695 bytes"),
+    "longer": (lambda folder: os.truncate(folder / "train-labels.npy", 1 << 40), "has 1,099,511,627,776 bytes"),
+    "another header": (edited("train-labels.npy", 6, b"\2"), "another header"),
+    "an unknown class": (in_accord(edited("train-labels.npy", 4096 + 8, b"\7")), "labels from 0 to 7"),
+    "a negative class": (in_accord(edited("train-labels.npy", 4096 + 8, b"\xff" * 8)), "labels from -1 to 3"),
+    "zeros at the end": (edited("train-images.npy", 61_000, bytes(696)), "not those that were packed"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lie_is_told_in_one_line(folder: Path, lie: str):
+    change, told = LIES[lie]
+    change(folder)
+    with pytest.raises(InputError, match=told) as caught:
+        load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_changed_byte_between_the_spots_is_found_by_a_check(tmp_path: Path, likelier):
+    folder = pack(noise(2_000), tmp_path / "pack")
+    edited("train-images.npy", 5_000, b"\0\1\2\3")(folder)
+    load(folder)
+    assert likelier("data", "check", pack(noise(), tmp_path / "whole")).code == 0
+    with pytest.raises(InputError, match=r"have the digest .* pack.json says"):
+        packed.check(folder)
+    found = likelier("data", "check", folder)
+    assert (found.code, "1 of 1 copies cannot be used" in found.err) == (2, True)
+
+
+def test_options_come_before_packing(folder: Path):
+    with pytest.raises(InputError, match="is packed: size can be given to `likelier data pack`"):
+        load(folder, size=16)
+
+
+# Interruptions
+
+
+SLOWLY = """
+import sys, time
+from likelier import packing
+packing.CHUNK, packing.SYNC_SECONDS, packing.WORTH_PROCESSES = 4, 0, 1
+packing.pack(sys.argv[1], sys.argv[2], size=12, jobs=2, progress=lambda done, total: time.sleep(0.02))
+"""
+
+
+def descendants(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found]
+
+
+def ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found by Linux")
+def test_a_killed_pack_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pictures, out = photographs(tmp_path / "photographs", 240), tmp_path / "out"
+    monkeypatch.setattr(packing, "CHUNK", 4)
+    whole = pack(pictures, tmp_path / "whole", size=12)
+    environment = {**os.environ, "PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-c", SLOWLY, pictures, out], env=environment)
+    while not (out / "unfinished.json").exists() or json.loads((out / "unfinished.json").read_text())["done"] < 9:
+        assert process.poll() is None
+        time.sleep(0.01)
+    with pytest.raises(InputError, match="being packed by another process"):
+        pack(pictures, out, size=12)
+    workers = descendants(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + 20
+    while not all(ended(worker) for worker in workers):
+        assert time.monotonic() < deadline, "a worker has outlived whoever gave it work"
+        time.sleep(0.02)
+    assert len(workers) == 2
+    with pytest.raises(InputError, match="is not packed to the end"):
+        load(out)
+    with pytest.raises(InputError, match="an unfinished pack of other images, or with other options"):
+        pack(pictures, out, size=16)
+    seen: list[int] = []
+    pack(pictures, out, size=12, progress=lambda done, total: seen.append(done))
+    assert seen[0] == 240  # listed
+    assert seen[1] > 36  # not from the start
+    assert content(out) == content(whole)
+
+
+def test_what_was_not_told_of_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(packing, "CHUNK", 50)
+    whole, out = pack(noise(), tmp_path / "whole"), tmp_path / "out"
+    shutil.copytree(whole, out)
+    (out / "pack.json").unlink()
+    fingerprint = noise().digest
+    (out / "unfinished.json").write_text(json.dumps({"format": 1, "fingerprint": fingerprint, "done": 2}))
+    edited("train-images.npy", 4096 + 120 * 192, bytes(1000))(out)  # of the third piece
+    pack(noise(), out)
+    assert content(out) == content(whole)
+
+
+def test_files_that_went_away_meanwhile_are_missed(tmp_path: Path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "unfinished.json").write_text(json.dumps({"format": 1, "fingerprint": noise().digest, "done": 1}))
+    with pytest.raises(InputError, match=r"train-images.npy cannot be read"):
+        pack(noise(), out)
+
+
+# What is refused, and leaves nothing behind
+
+
+def test_a_folder_that_is_taken_is_left_alone(tmp_path: Path, folder: Path):
+    before = content(folder)
+    with pytest.raises(InputError, match="is packed already"):
+        pack(noise(), folder)
+    assert content(folder) == before
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"is there already, and holds notes\.txt"):
+        pack(noise(), mine)
+    assert content(mine) == {"notes.txt": b"mine"}
+
+
+def test_pictures_that_cannot_be_decoded_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, likelier):
+    pictures = photographs(tmp_path / "photographs", 30)
+    broken = pictures / "class 1" / "0004.png"
+    os.truncate(broken, broken.stat().st_size // 2)
+    found = likelier("data", "pack", pictures, "--size", 12, "--out", "out", "--quiet")
+    assert (found.code, found.err.count("\n")) == (2, 1)
+    assert "0004.png" in found.err
+    assert "1 of 30 files cannot be used" in found.err
+    assert not (tmp_path / "out" / "pack.json").exists()
+
+
+def test_a_full_disk_is_told_before_anything_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    with pytest.raises(InputError, match="the disk has 1,000"):
+        pack(noise(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_packs_and_describes(likelier, tmp_path: Path):
+    found = likelier("data", "pack", "digits", "--out", "packed", "--json")
+    assert found.code == 0, found.err
+    told = json.loads(found.out)
+    assert (told["name"], told["train"], told["digest"][:4]) == ("digits", 1198, "a15c")
+    assert json.loads(likelier("data", "packed", "--json").out)["digest"] == told["digest"]
