@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import os
 import re
 import signal
 import socket
@@ -20,11 +21,13 @@ from typing import Any
 import pytest
 
 from likelier.errors import InputError
-from likelier.fetching import Patience, Remote, fetch
+from likelier.fetching import PROGRESS, Listener, Patience, Remote, fetch
 
 CONTENT = b"".join(i.to_bytes(4, "big") for i in range(100_000))
 """What is published: 400,000 bytes, no two pieces of them the same."""
 HALF = len(CONTENT) // 2
+LONG = CONTENT * 10
+"""Longer than what an attempt has to add to count as one that gets on."""
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -68,7 +71,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for start in range(0, len(content), piece):
             self.wfile.write(content[start : start + piece])
             self.wfile.flush()
-            time.sleep(seconds)
+            if self.server.closing.wait(seconds):  # type: ignore[attr-defined]
+                return
 
 
 def whole(h: Handler) -> None:
@@ -94,6 +98,10 @@ def chunked(h: Handler) -> None:
 
 def cuts_off(h: Handler) -> None:
     h.wfile.write(h.part()[:150_000])
+
+
+def cuts_off_a_long_one(h: Handler) -> None:
+    h.wfile.write(h.part(LONG)[: PROGRESS + 1])
 
 
 def cuts_off_without_ranges(h: Handler) -> None:
@@ -122,11 +130,28 @@ def falls_silent(h: Handler) -> None:
     h.server.closing.wait(20)  # type: ignore[attr-defined]
 
 
+DRIPS = 200
+"""They come to an end, in ten seconds: a client that bears with them for ever fails its test, and does not hang."""
+
+
 def drips(h: Handler) -> None:
     h.part()
-    while not h.server.closing.wait(0.05):  # type: ignore[attr-defined]
-        h.wfile.write(b"\0")
-        h.wfile.flush()
+    h.dribble(bytes(DRIPS), piece=1, seconds=0.05)
+
+
+def drips_headers(h: Handler) -> None:
+    h.wfile.write(b"HTTP/1.1 200 OK\r\n")
+    h.dribble(b"X: 1\r\n" * (DRIPS // 6), piece=1, seconds=0.05)
+
+
+def drips_one_header(h: Handler) -> None:
+    h.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+    h.dribble(b"x" * DRIPS, piece=1, seconds=0.05)
+
+
+def goes_on(h: Handler) -> None:
+    h.head(200)
+    h.wfile.write(CONTENT + bytes(1 << 16))
 
 
 def endless(h: Handler) -> None:
@@ -211,12 +236,16 @@ MANNERS: dict[str, Callable[[Handler], None]] = {
         without_length,
         chunked,
         cuts_off,
+        cuts_off_a_long_one,
         cuts_off_without_ranges,
         resets,
         hangs_up,
         slow,
         falls_silent,
         drips,
+        drips_headers,
+        drips_one_header,
+        goes_on,
         endless,
         claims_more,
         claims_less,
@@ -307,7 +336,18 @@ def left(folder: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     "manner",
-    ["whole", "no_ranges", "without_length", "chunked", "cuts_off", "slow", "flaky", "redirects", "wrong_range"],
+    [
+        "whole",
+        "no_ranges",
+        "without_length",
+        "chunked",
+        "cuts_off",
+        "slow",
+        "flaky",
+        "redirects",
+        "wrong_range",
+        "goes_on",
+    ],
 )
 def test_the_file_is_fetched_whole(manner: str, mirror: Mirror, tmp_path: Path) -> None:
     patience = replace(SHORT, attempts=3)
@@ -345,10 +385,62 @@ def test_a_file_that_is_not_the_published_one_is_replaced(mirror: Mirror, tmp_pa
 def test_progress_counts_bytes_and_ends_at_the_whole(mirror: Mirror, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     (tmp_path / ".file.part").write_bytes(CONTENT[:HALF])
-    fetch(published(mirror.url("slow")), tmp_path, on_progress=lambda *seen: told.append(seen))
+    fetch(published(mirror.url("slow")), tmp_path, listener=Listener(on_progress=lambda *seen: told.append(seen)))
     assert told[-1] == (len(CONTENT), len(CONTENT))
     assert [seen for seen, _ in told] == sorted(seen for seen, _ in told)
     assert told[0][0] > HALF
+
+
+def test_a_mirror_that_gets_on_after_a_stale_half_is_borne_with(mirror: Mirror, tmp_path: Path) -> None:
+    stale = b"\xff" * len(LONG)
+    (tmp_path / ".file.part").write_bytes(stale)
+    remote = Remote("file", hashlib.sha256(LONG).hexdigest(), len(LONG), (mirror.url("cuts_off_a_long_one"),))
+    assert fetch(remote, tmp_path, patience=SHORT).read_bytes() == LONG
+
+
+def test_a_mirror_of_another_file_is_given_up_after_a_stale_half(mirror: Mirror, tmp_path: Path) -> None:
+    (tmp_path / ".file.part").write_bytes(CONTENT[:HALF])
+    with pytest.raises(InputError, match="gives another file"):
+        fetch(published(mirror.url("wrong_bytes")), tmp_path, patience=replace(SHORT, attempts=9))
+    assert mirror.asked == {"wrong_bytes": 2}
+
+
+def test_who_listens_is_told_who_is_asked_and_why_the_next_one(mirror: Mirror, tmp_path: Path) -> None:
+    asked: list[str] = []
+    told: list[str] = []
+    urls = mirror.url("falls_silent"), mirror.url("404"), mirror.url("whole")
+    fetch(published(*urls), tmp_path, patience=SHORT, listener=Listener(on_ask=asked.append, on_retry=told.append))
+    host = f"127.0.0.1:{mirror.server_address[1]}"
+    assert asked == [host] * 3
+    assert [re.sub(r" \(.*\)", "", each) for each in told] == [
+        f"{host} cannot be reached or breaks off: it is asked again",
+        f"{host} cannot be reached or breaks off: {host} is asked next",
+        f"{host} answers 404: {host} is asked next",
+    ]
+
+
+# What is no file
+
+
+@pytest.mark.parametrize("name", [".file.part", ".file.lock"])
+@pytest.mark.parametrize("what", ["link", "dangling link", "pipe", "folder"])
+def test_what_lies_in_the_way_is_not_written_to(name: str, what: str, mirror: Mirror, tmp_path: Path) -> None:
+    precious, folder = tmp_path / "precious", tmp_path / "folder"
+    precious.write_bytes(b"of somebody else")
+    folder.mkdir()
+    {
+        "link": lambda path: path.symlink_to(precious),
+        "dangling link": lambda path: path.symlink_to(tmp_path / "not there"),
+        "pipe": os.mkfifo,
+        "folder": Path.mkdir,
+    }[what](folder / name)
+    if name == ".file.lock" or what == "folder":
+        with pytest.raises(InputError, match=rf"{name} is no regular file"):
+            fetch(published(mirror.url("whole")), folder, patience=SHORT)
+    else:
+        assert fetch(published(mirror.url("whole")), folder, patience=SHORT).read_bytes() == CONTENT
+    assert precious.read_bytes() == b"of somebody else"
+    assert not (tmp_path / "not there").exists()
 
 
 # What does not
@@ -359,6 +451,8 @@ BAD = {
     "hangs_up": "cannot be reached or breaks off",
     "falls_silent": "timed out",
     "drips": "is too slow",
+    "drips_headers": "the head of its answer takes too long",
+    "drips_one_header": "the head of its answer takes too long",
     "endless": "gives another file",
     "claims_more": f"offers {1 << 40} bytes: the published file has 400000",
     "claims_less": "offers 1000 bytes",
@@ -466,9 +560,10 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
 PROGRAM = """
 import sys
 from pathlib import Path
-from likelier.fetching import Remote, fetch
+from likelier.fetching import Listener, Remote, fetch
 url, sha256, size, folder = sys.argv[1:]
-fetch(Remote("file", sha256, int(size), (url,)), Path(folder), on_wait=lambda: print("waits", flush=True))
+waits = Listener(on_wait=lambda: print("waits", flush=True))
+fetch(Remote("file", sha256, int(size), (url,)), Path(folder), listener=waits)
 """
 
 

@@ -58,8 +58,15 @@ class Parser(argparse.ArgumentParser):
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         """As argparse; a first word that names no action goes to the one that takes any."""
         if self.otherwise and isinstance(action, argparse._SubParsersAction) and arg_strings[0] not in action.choices:
+            self.check_first_word(arg_strings[0], action)
             arg_strings = [self.otherwise, *arg_strings]
         return super()._get_values(action, arg_strings)
+
+    def check_first_word(self, word: str, action: argparse.Action) -> None:
+        """InputError if it is a slip of the finger for an action: no image set has a name so near to one."""
+        near = nearest(word, action.choices or ())
+        if near and os.sep not in word and not Path(word).exists():
+            raise unknown("action", word, action.choices or (), f"`{self.prog} --help` tells what each does")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """A choice that is none is answered with the nearest one; the only choice here is the command."""
@@ -452,8 +459,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (told := in_one_line(error)) is None:
             raise
         return complain(told)
-    except KeyboardInterrupt as interrupt:  # it carries the folder of what was begun
-        complain(f"interrupted; go on with --resume {interrupt}" if str(interrupt) else "interrupted")
+    except KeyboardInterrupt as interrupt:  # it carries how what was begun goes on
+        complain(f"interrupted; {interrupt}" if str(interrupt) else "interrupted")
         return 130
     return 0
 

@@ -245,7 +245,7 @@ def carry_out(path: Path, plan: Plan, images: Images, audience: Audience) -> Com
     try:
         return complete(path, plan, images, audience)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(path) from None
+        raise KeyboardInterrupt(f"go on with --resume {path}") from None
 
 
 def complete(path: Path, plan: Plan, images: Images, audience: Audience) -> Comparison:

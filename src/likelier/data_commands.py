@@ -10,7 +10,7 @@ from likelier.data import Found, packed
 from likelier.data.catalogue import REMOTES
 from likelier.data.places import Place, cached, copies
 from likelier.errors import InputError
-from likelier.fetching import OnProgress, Remote
+from likelier.fetching import Listener, OnProgress, Remote
 from likelier.fetching import fetch as fetch_file
 from likelier.files import write_atomically
 from likelier.images import Images
@@ -22,8 +22,7 @@ from likelier.progress import Terminal, table
 def list_sets(given: Given) -> None:
     """`likelier data`: what is here, and why what is not is not."""
     root = given.get("data_root")
-    if root is not None and not Path(root).is_dir():
-        raise InputError(f"--data-root {root} is no folder: wanted the one that holds mnist/ or fashion-mnist/")
+    sources.existing(root, "mnist")
     listed = {name: whether_here(name, root) for name in sorted(sources.sources())}
     if given.get("json"):
         print_json(listed)
@@ -92,29 +91,68 @@ def fetch(given: Given) -> None:
     """`likelier data fetch NAME`: what is here already is left as it is."""
     name, root = given["data"], given.get("data_root")
     sources.existing(root, name)
-    if not sources.source(name).NEEDS_ROOT:
+    if not sources.source(name).ON_DISK:
         raise InputError(f"{name} comes with the package: there is nothing to fetch")
-    folder = Path(root) / name if root else cached(name)
+    if name not in REMOTES:
+        raise InputError(f"no address of {name} is known: put its files into a folder {name}/ of the data root by hand")
+    folder = Path(root).resolve() / name if root else cached(name)
     with Terminal(given.get("quiet", False)) as audience:
-        if whether_here(name, root).get("verified"):
+        if is_published(name, folder) if root else whether_here(name, None).get("verified"):
             audience.note(f"{name} is here already: nothing was fetched")
+            found = sources.find(name, root)
         else:
             fetch_files(REMOTES[name], folder, audience)
-        found = sources.find(name, root)
-        if not found.verified:
-            audience.note(f"{found.path} is used before {folder}: move it away, or name it by its path")
+            found = found_after_fetching(name, root, folder, audience)
     if given.get("json"):
         print_json(description(found.images) | place_of(found))
     else:
         print(in_words(description(found.images) | place_of(found)))
 
 
+def is_published(name: str, folder: Path) -> bool:
+    """Whether the copy of a set in a folder is known to be the published one."""
+    module = sources.source(name)
+    try:
+        verified: bool = module.is_here(name, folder) and module.load(name, folder)[1]
+    except InputError:
+        return False
+    return verified
+
+
+def found_after_fetching(name: str, root: str | None, folder: Path, audience: Terminal) -> Found:
+    """What every command takes now; told if that is an older copy, and InputError if it is one that is broken."""
+    first = next(copies(name, sources.existing(root, name))).path
+    older = f"{name} is fetched into {folder}, but {'an older copy in it' if first == folder else first} comes first"
+    try:
+        found = sources.find(name, root)
+    except InputError:
+        raise InputError(
+            f"{older} and is broken: move it away; `likelier data check {name}` says what is wrong with it"
+        ) from None
+    if not found.verified:
+        audience.note(f"{older}: move it away, or name what you want by its path")
+    return found
+
+
 def fetch_files(remotes: Sequence[Remote], folder: Path, audience: Terminal) -> None:
     """The files of a set, one after the other, their bytes counted on the terminal."""
     for remote in remotes:
-        audience.counting(f"fetching {remote.name}", "kB")
-        waiting = partial(audience.note, f"another process is fetching {remote.name}: waiting for it")
-        fetch_file(remote, folder, on_progress=in_kilobytes(audience), on_wait=waiting)
+        listener = Listener(
+            on_ask=partial(announce, remote, audience),
+            on_retry=audience.note,
+            on_progress=in_kilobytes(audience),
+            on_wait=partial(audience.note, f"another process is fetching {remote.name}: waiting for it"),
+        )
+        try:
+            fetch_file(remote, folder, listener=listener)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("the same command goes on where it stopped") from None
+
+
+def announce(remote: Remote, audience: Terminal, host: str) -> None:
+    """Say who is asked, as the answer may take its time, and count what comes."""
+    audience.stage(f"fetching {remote.name} from {host}")
+    audience.counting(f"fetching {remote.name}", "kB")
 
 
 def in_kilobytes(audience: Terminal) -> OnProgress:
@@ -132,7 +170,8 @@ def check(given: Given) -> None:
     if given.get("json"):
         print_json(checked)
     else:
-        print("\n".join(f"{copy['name']:14} {copy['path']}: {copy['state']}" for copy in checked))
+        lines = [f"{copy['name']:14} {copy['path']}: {copy['state']}" for copy in checked]
+        print("\n".join(lines or ["none of the sets is here: `likelier data fetch NAME` fetches one"]))
     if bad := [copy for copy in checked if not copy["usable"]]:
         raise InputError(f"{len(bad)} of {len(checked)} copies cannot be used: {bad[0]['state']}")
 
@@ -141,7 +180,7 @@ def present(name: str, root: Path | None) -> Iterator[Place]:
     """The copies of a set that is looked for on the disk; of the path of a pack, that pack."""
     if name not in sources.sources() and packed.recognises(Path(name)):
         return iter([Place(Path(name), "a pack", lambda _, path: (packed.check(path), True))])
-    return copies(name, root) if sources.source(name).NEEDS_ROOT else iter(())
+    return copies(name, root) if sources.source(name).ON_DISK else iter(())
 
 
 def checked_copy(name: str, place: Place) -> Given:

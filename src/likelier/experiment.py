@@ -205,7 +205,7 @@ def go_on(run: Run, images: Images, device: torch.device, on_progress: OnProgres
         for _ in going_on(run, images, device, on_progress, family):
             pass
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(run.path) from None
+        raise KeyboardInterrupt(f"go on with --resume {run.path}") from None
 
 
 def going_on(

@@ -1,5 +1,6 @@
 """Files that are whole or absent: written beside their name, synced, renamed."""
 
+import errno
 import fcntl
 import io
 import json
@@ -45,6 +46,27 @@ def opened(path: Path) -> io.BufferedReader:
     return file
 
 
+def opened_for_change(path: Path) -> io.BufferedRandom:
+    """A file to be locked, or written in part, with all that is in it; made if need be.
+
+    Others may write into its folder: a link is not followed to whatever it leads to, and a pipe is not waited for.
+
+    Raises:
+        InputError: it is a link, a pipe, a device or a folder.
+        OSError: it may not be written.
+    """
+    refused = InputError(f"{path} is no regular file: wanted one of likelier's own there, move it away")
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        raise refused if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO) else error from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise refused
+    return open(descriptor, "r+b")  # noqa: PTH123
+
+
 def read_at_most(file: io.BufferedIOBase, limit: int, piece: int = 1 << 20) -> bytearray:
     """Up to `limit` bytes, in pieces: memory follows what is there, never what a header claims."""
     content = bytearray()
@@ -84,7 +106,7 @@ def updating(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator
         on_wait: called when another process is at it, and this one has to wait.
     """
     # A file of its own, opened for writing: network file systems lock no folder, and `path` itself is replaced.
-    with path.with_name(f".{path.name}.lock").open("w") as lock:  # closing it unlocks
+    with opened_for_change(path.with_name(f".{path.name}.lock")) as lock:  # closing it unlocks
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

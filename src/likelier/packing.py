@@ -49,7 +49,7 @@ from likelier.data.packed import (
     spots_digest,
 )
 from likelier.errors import InputError
-from likelier.files import naming, read_json, write_json
+from likelier.files import naming, opened_for_change, read_json, write_json
 from likelier.images import Images, content_digest
 
 CHUNK = 256
@@ -211,7 +211,7 @@ def source_of(source: str | Path | Images, root: str | Path | None, options: Opt
 def alone_in(folder: Path) -> Iterator[None]:
     """Be the one process that packs into a folder; InputError if there is another. One that stays empty goes."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as lock:
+    with opened_for_change(folder / LOCK) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from likelier.errors import InputError
-from likelier.files import naming, read_json, sync_folder, write_atomically, write_json
+from likelier.files import naming, opened_for_change, read_json, sync_folder, write_atomically, write_json
 
 FORMAT = 1
 MOST_LOOKS = 10_000
@@ -188,7 +188,7 @@ class Run:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Be the one process that writes; InputError if there is another. What a killed one left half-made goes."""
-        with (self.path / ".lock").open("w") as lock:
+        with opened_for_change(self.path / ".lock") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

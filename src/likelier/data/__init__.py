@@ -37,7 +37,9 @@ class Found:
 def sources() -> dict[str, str]:
     """Every named set and the module that reads it, found by looking: a module lists its sets in `NAMES`.
 
-    `NEEDS_ROOT` says whether they are looked for on the disk.
+    `ON_DISK` says whether they are looked for on the disk: then `is_here(name, folder)` says whether there is anything
+    of a set in a folder, and `load(name, folder)` gives the set and whether its content is known to be published.
+    Otherwise `load(name)` gives a set that is embedded.
     """
     found = {}
     for module in pkgutil.iter_modules(__path__):
@@ -78,7 +80,7 @@ def find(name: str, root: str | Path | None = None) -> Found:
         InputError: there is no such set, it is nowhere, or the first copy is not whole or not the published one.
     """
     module = source(name)
-    if not module.NEEDS_ROOT:
+    if not module.ON_DISK:
         embedded: Images = module.load(name)
         return Found(replace(embedded, source=name, found=embedded.digest), None, "the package", True)
     from likelier.data.places import copies

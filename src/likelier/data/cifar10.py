@@ -18,15 +18,16 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from likelier.data.catalogue import REMOTES
 from likelier.errors import InputError
 from likelier.images import Images, Split
 
 NAMES = ("cifar10",)
-NEEDS_ROOT = True
+ON_DISK = True
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 FOLDER = "cifar-10-batches-bin"
-ARCHIVE = "cifar-10-binary.tar.gz"
+ARCHIVE = REMOTES[NAMES[0]][0].name
 FILES = {  # the sha256 of each file as published
     "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
     "data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",

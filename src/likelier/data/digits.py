@@ -14,7 +14,7 @@ from jaxtyping import Float64
 from likelier.images import Images, Split
 
 NAMES = ("digits",)
-NEEDS_ROOT = False
+ON_DISK = False
 TEST = 599
 """A third. Figures are taken at N = min(half the training split, the test split): with 1,198 + 599 both are 599."""
 

@@ -29,7 +29,8 @@ from likelier.fetching import is_whole
 from likelier.files import read_at_most
 from likelier.images import Images, Split
 
-FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+FILES = tuple(remote.name.removesuffix(".gz") for remote in REMOTES["mnist"])
+"""Images and labels to train on, images and labels to test on."""
 
 FOUR_FILES = f"the four IDX files {', '.join(FILES)}, gzipped or plain"
 
@@ -84,7 +85,7 @@ PUBLISHED = {
     "emnist-letters": Published(classes=tuple(string.ascii_uppercase), files=LETTERS, first=1, transposed=True),
 }
 NAMES = tuple(PUBLISHED)
-NEEDS_ROOT = True
+ON_DISK = True
 SIDE = 28
 """Pixels of the sets of these names."""
 
@@ -92,7 +93,7 @@ LARGEST = 1 << 33
 """Bytes that one file may claim: a lying header must not be believed with memory."""
 
 
-ARCHIVE = "gzip.zip"
+ARCHIVE = REMOTES["emnist-letters"][0].name
 """All of EMNIST as published; read as it is, since only the sum of the whole is known."""
 
 MOST_PACKED = 256
@@ -131,13 +132,14 @@ def load(name: str, folder: Path) -> tuple[Images, bool]:
                 f"{wanted[:16]}…; fetch it again, or give the folder by its path to use it as a set of your own"
             )
     tensors = [tensor for tensor, _ in arrays]
-    return named(name, folder, tensors), digests == published.sha256 or as_published(name, folder, paths)
+    return named(name, folder, tensors), digests == published.sha256 or as_published(name, paths)
 
 
-def as_published(name: str, folder: Path, paths: list[Path]) -> bool:
-    """Whether the files are those that are published, by the sums of these as they are."""
-    files = {path.name: path for path in paths} | {ARCHIVE: folder / ARCHIVE}
-    return all(remote.name in files and is_whole(files[remote.name], remote) for remote in REMOTES[name])
+def as_published(name: str, paths: list[Path]) -> bool:
+    """Whether the files that were read are those that are published, by the sums of these as they are."""
+    files = {path.name: path for path in paths}
+    remotes = {remote.name: remote for remote in REMOTES[name]}
+    return files.keys() == remotes.keys() and all(is_whole(path, remotes[file]) for file, path in files.items())
 
 
 def named(name: str, place: Path, tensors: list[Tensor]) -> Images:
@@ -227,6 +229,7 @@ def opened(path: Path, file: str) -> Iterator[tuple[io.BufferedIOBase, int]]:
     with path.open("rb") as stored:
         size = os.fstat(stored.fileno()).st_size
         if path.name == ARCHIVE:
+            check_size(path, size, 2 * REMOTES["emnist-letters"][0].size)
             with zipfile.ZipFile(stored) as archive, archive.open(f"gzip/{file}.gz") as member:
                 packed = min(size, archive.getinfo(f"gzip/{file}.gz").compress_size)
                 with gzip.open(member) as content:
@@ -237,6 +240,12 @@ def opened(path: Path, file: str) -> Iterator[tuple[io.BufferedIOBase, int]]:
                 yield content, MOST_PACKED * size
         else:
             yield stored, size
+
+
+def check_size(path: Path, size: int, most: int) -> None:
+    """InputError for a zip file that is far too large: its table of contents, read at once, may be as large as it."""
+    if size > most:
+        raise InputError(f"{path} has {size:,} bytes: wanted {most:,} at most; fetch it again")
 
 
 def parse(path: Path, file: io.BufferedIOBase, dimensions: int, most: int) -> tuple[Tensor, str]:

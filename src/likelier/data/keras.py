@@ -14,13 +14,15 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from likelier.data.idx import BROKEN, FILES, PUBLISHED, header_of, named
+from likelier.data.idx import BROKEN, FILES, PUBLISHED, check_size, header_of, named
 from likelier.errors import InputError
 from likelier.files import read_at_most
 from likelier.images import Images
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 SHAPES = ((60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,))
+MORE = 1 << 20
+"""Bytes of the file that are not of the arrays, however little they are compressed."""
 MAGIC = b"\x93NUMPY\1\0"
 WANTED = re.compile(rb"\{'descr': '\|u1', 'fortran_order': False, 'shape': \(([\d, ]{1,50})\), \} *\n")
 """The header that NumPy writes for bytes; NumPy itself would evaluate whatever stands there."""
@@ -33,6 +35,7 @@ def load(name: str, path: Path) -> tuple[Images, bool]:
         InputError: the file cannot be read, or holds something else.
     """
     try:
+        check_size(path, path.stat().st_size, sum(map(math.prod, SHAPES)) + MORE)
         with zipfile.ZipFile(path) as archive:
             tensors = [read(path, archive, key, shape) for key, shape in zip(KEYS, SHAPES, strict=True)]
     except InputError:

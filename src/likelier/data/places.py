@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from likelier.data import cifar10, idx, keras
+from likelier.data import keras, source
 from likelier.files import cache_folder
 from likelier.images import Images
 
@@ -39,7 +39,7 @@ def copies(name: str, root: Path | None) -> Iterator[Place]:
         name: of a set that is not embedded.
         root: the data root, if there is one.
     """
-    module = cifar10 if name in cifar10.NAMES else idx
+    module = source(name)
     places = [Place(root / name, "the data root", module.load, root)] if root else []
     places.append(Place(cached(name), "the cache", module.load))
     roots = list(dict.fromkeys([*([root] if root else []), Path("data").resolve()]))
@@ -49,10 +49,9 @@ def copies(name: str, root: Path | None) -> Iterator[Place]:
     yield from (place for place in places if module.is_here(name, place.path))
     if name == "mnist" and (file := keras_folder() / "mnist.npz").is_file():
         yield Place(file, "Keras", keras.load)
-    if name in cifar10.NAMES:
-        for folder in (*(each / name for each in roots), *roots, keras_folder()):
-            for pattern in cifar10.PICKLED:
-                yield from (Place(path, "pickled", cifar10.refuse_pickled) for path in sorted(folder.glob(pattern)))
+    for folder in (*(each / name for each in roots), *roots, keras_folder()):
+        for pattern in getattr(module, "PICKLED", ()):
+            yield from (Place(path, "pickled", module.refuse_pickled) for path in sorted(folder.glob(pattern)))
 
 
 def cached(name: str) -> Path:
