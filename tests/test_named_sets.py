@@ -20,11 +20,14 @@ import numpy as np
 import pytest
 import torch
 
+from likelier import data as likelier_data
 from likelier.data import UNVERIFIED, cifar10, find, idx, keras, load
 from likelier.data.catalogue import REMOTES
 from likelier.data.places import TORCHVISION, cached, keras_folder
-from likelier.errors import InputError
+from likelier.data_commands import ACTIONS
+from likelier.errors import InputError, nearest
 from likelier.fetching import Remote
+from likelier.progress import Terminal
 
 Likelier = Callable[..., Any]
 N = {"train": 40, "test": 20}
@@ -189,6 +192,38 @@ def test_letters_are_read_out_of_the_archive(root: Path, monkeypatch: pytest.Mon
     assert found.images.digest == loose.images.digest
 
 
+@pytest.mark.parametrize("loose", [4, 1])
+def test_an_archive_that_is_not_read_verifies_nothing(loose: int, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = files_of("emnist-letters")
+    written = emnist_archive(root / "emnist-letters", files)
+    monkeypatch.setitem(REMOTES, "emnist-letters", remotes_of(written))
+    others = files_of("emnist-letters", seed=1)
+    for name in idx.LETTERS[:loose]:
+        (root / "emnist-letters" / name).write_bytes(others[name])
+    assert not find("emnist-letters", root).verified
+
+
+SOURCE = """
+from likelier.data import digits
+NAMES, ON_DISK = ("pebbles",), True
+def is_here(name, folder):
+    return folder.is_dir()
+def load(name, folder):
+    return digits.load("digits"), True
+"""
+
+
+def test_a_source_is_a_file(root: Path, likelier: Likelier, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root.parent / "sources").mkdir()
+    (root.parent / "sources" / "pebbles_of_a_test.py").write_text(SOURCE)
+    monkeypatch.setattr(likelier_data, "__path__", [*likelier_data.__path__, str(root.parent / "sources")])
+    (root / "pebbles").mkdir()
+    assert find("pebbles", root).whose == "the data root"
+    assert json.loads(likelier("data", "--data-root", root, "--json").out)["pebbles"]["verified"]
+    assert likelier("data", "check", "pebbles", "--data-root", root).code == 0
+    assert "no address of pebbles is known" in likelier("data", "fetch", "pebbles").err
+
+
 @pytest.fixture
 def small_mnist(monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
     """A small set published as mnist; its arrays as Keras calls them."""
@@ -236,6 +271,7 @@ def test_the_real_mnist_of_keras_is_the_real_mnist(data_root: Path) -> None:
 def emnist_mirror(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A server of the standard library that has a small EMNIST, and a catalogue that names it."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "log_message", lambda *_: None)
     there = root.parent / "mirror"
     written = emnist_archive(there, files_of("emnist-letters"))
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(there))
@@ -268,6 +304,62 @@ def test_fetch_into_a_folder_of_ones_own(emnist_mirror: str, likelier: Likelier,
     assert not cached("emnist-letters").exists()
 
 
+def test_a_copy_elsewhere_is_none_in_the_folder_that_is_given(
+    emnist_mirror: str, likelier: Likelier, root: Path
+) -> None:
+    assert likelier("data", "fetch", "emnist-letters", "-q").code == 0
+    fetched = likelier("data", "fetch", "emnist-letters", "--data-root", root)
+    assert fetched.code == 0
+    assert "nothing was fetched" not in fetched.err
+    assert (root / "emnist-letters" / idx.ARCHIVE).is_file()
+    assert "nothing was fetched" in likelier("data", "fetch", "emnist-letters", "--data-root", root).err
+
+
+def test_a_broken_copy_that_comes_first_is_named(
+    emnist_mirror: str, likelier: Likelier, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIKELIER_DATA", str(root))
+    put(root / "emnist-letters", files_of("emnist-letters") | {idx.LETTERS[0]: b""})
+    fetched = likelier("data", "fetch", "emnist-letters")
+    assert (fetched.code, fetched.out) == (2, "")
+    first, there = root / "emnist-letters", cached("emnist-letters")
+    assert f"is fetched into {there}, but {first} comes first and is broken: move it away" in fetched.err
+    into_it = likelier("data", "fetch", "emnist-letters", "--data-root", root)
+    assert into_it.code == 2
+    assert f"is fetched into {first}, but an older copy in it comes first and is broken" in into_it.err
+    first.rename(root / "moved away")
+    assert likelier("data", "fetch", "emnist-letters").code == 0
+
+
+def test_a_copy_of_unknown_content_that_comes_first_is_told_of(
+    emnist_mirror: str, likelier: Likelier, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIKELIER_DATA", str(root))
+    put(root / "emnist-letters", files_of("emnist-letters"))
+    fetched = likelier("data", "fetch", "emnist-letters")
+    assert fetched.code == 0
+    assert f"but {root / 'emnist-letters'} comes first: move it away" in fetched.err
+    assert UNVERIFIED in fetched.out
+
+
+def test_fetch_says_whom_it_asks_and_why_another_one(emnist_mirror: str, likelier: Likelier) -> None:
+    said = likelier("data", "fetch", "emnist-letters").err
+    host = emnist_mirror.removeprefix("http://")
+    assert said.startswith(f"fetching gzip.zip from {host} …\n{host} answers 404 (not found): {host} is asked next\n")
+
+
+def test_an_interrupted_fetch_says_how_it_goes_on(
+    emnist_mirror: str, likelier: Likelier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Terminal, "progress", interrupt)
+    outcome = likelier("data", "fetch", "emnist-letters")
+    assert outcome.code == 130
+    assert outcome.err.endswith("likelier: interrupted; the same command goes on where it stopped\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "answer"),
     [
@@ -297,6 +389,34 @@ def test_check_reads_every_copy_and_fails_for_a_bad_one(likelier: Likelier, root
     assert "1 of 2 copies cannot be used" in bad.err
     assert "data fetch mnist" in likelier("data", "check", "mnist").err
     assert likelier("data", "check", "minst").code == 2
+
+
+def test_check_says_that_nothing_is_here(likelier: Likelier) -> None:
+    assert "none of the sets is here: `likelier data fetch NAME`" in likelier("data", "check").out
+    assert likelier("data", "check", "--json").out == "[]\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["check"], ["fetch", "mnist"]])
+def test_a_data_root_that_is_not_there_is_refused(
+    arguments: list[str], likelier: Likelier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIKELIER_DATA", "/nope")
+    outcome = likelier("data", *arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "there is no folder /nope" in outcome.err
+
+
+@pytest.mark.parametrize(("word", "meant"), [("chek", "check"), ("fetsh", "fetch"), ("Show", "show")])
+@pytest.mark.parametrize("rest", [[], ["mnist"]])
+def test_a_slip_in_an_action_is_answered_with_it(word: str, meant: str, rest: list[str], likelier: Likelier) -> None:
+    outcome = likelier("data", word, *rest)
+    assert outcome.code == 2
+    assert f"there is no action '{word}': did you mean '{meant}'?" in outcome.err
+
+
+def test_no_image_set_has_a_name_like_an_action() -> None:
+    actions = [action for action in ACTIONS if action]
+    assert [name for name in likelier_data.sources() if nearest(name, actions)] == []
 
 
 def test_an_action_is_no_name_of_a_set_but_a_path_with_its_name_is(likelier: Likelier) -> None:

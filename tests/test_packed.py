@@ -283,6 +283,16 @@ def ended(pid: int) -> bool:
         return True
 
 
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path):
+    thesis, out = tmp_path / "thesis.txt", tmp_path / "out"
+    thesis.write_text("years of work")
+    out.mkdir()
+    (out / ".lock").symlink_to(thesis)
+    with pytest.raises(InputError, match=r"\.lock is no regular file"):
+        pack("digits", out)
+    assert thesis.read_text() == "years of work"
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found by Linux")
 def test_a_killed_pack_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pictures, out = photographs(tmp_path / "photographs", 240), tmp_path / "out"

@@ -166,6 +166,15 @@ def test_two_processes_do_not_write_one_run(tmp_path: Path):
     assert run.done
 
 
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path):
+    run, thesis = Run.create(tmp_path / "run", {}, {}), tmp_path / "thesis.txt"
+    thesis.write_text("years of work")
+    (run.path / ".lock").symlink_to(thesis)
+    with pytest.raises(InputError, match=r"\.lock is no regular file"), run.writing():
+        pass
+    assert thesis.read_text() == "years of work"
+
+
 def test_what_was_measured_of_an_earlier_state_is_forgotten(tmp_path: Path):
     run = train("vae", images=256, out=tmp_path / "run")
     (run.path / "done").unlink()

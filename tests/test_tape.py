@@ -1,5 +1,6 @@
 """The tape: what is played from it is bit for bit what would have been carried out, or is not played from it at all."""
 
+import ctypes
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -118,6 +119,10 @@ def through_a_list(x: Tensor) -> float:
 
 def through_dlpack(x: Tensor) -> float:
     return float(np.from_dlpack(x))
+
+
+def through_an_address(x: Tensor) -> float:
+    return ctypes.c_float.from_address(x.data_ptr()).value
 
 
 class LooksPast(Odd):
@@ -289,6 +294,7 @@ class Draws(Odd):
         (looks(through_an_array), "Tensor.__array__ reads values back"),
         (looks(through_a_list), "Tensor.tolist reads values back"),
         (looks(through_dlpack), "Tensor.__dlpack__ reads values back"),
+        (looks(through_an_address), "Tensor.data_ptr reads values back"),
         (AnotherView, "two turns in a row"),
         (Swaps, "two turns in a row"),
         (Complex, "complex numbers"),
