@@ -116,6 +116,18 @@ def through_a_list(x: Tensor) -> float:
     return x.expand(1).tolist()[0]
 
 
+def through_words(x: Tensor) -> float:
+    return float(f"{x.expand(1)}"[8:-2])
+
+
+def through_repr(x: Tensor) -> float:
+    return float(repr(x)[7:-1])
+
+
+def through_storage(x: Tensor) -> float:
+    return x.untyped_storage().nbytes() and 2.0
+
+
 def through_dlpack(x: Tensor) -> float:
     return float(np.from_dlpack(x))
 
@@ -289,6 +301,9 @@ class Draws(Odd):
         (looks(through_an_array), "Tensor.__array__ reads values back"),
         (looks(through_a_list), "Tensor.tolist reads values back"),
         (looks(through_dlpack), "Tensor.__dlpack__ reads values back"),
+        (looks(through_words), "Tensor.__format__ reads values back"),
+        (looks(through_repr), "Tensor.__repr__ reads values back"),
+        (looks(through_storage), "Tensor.untyped_storage reads values back"),
         (AnotherView, "two turns in a row"),
         (Swaps, "two turns in a row"),
         (Complex, "complex numbers"),
