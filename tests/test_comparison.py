@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import likelier
 from likelier.comparison import command_of, resume_comparison, settings_by_family
 from likelier.errors import InputError
 from likelier.features import extractor
+from likelier.images import Split
 from likelier.measuring import measure
 from likelier.reference import Reference
 
@@ -41,6 +43,24 @@ def test_an_interrupted_comparison_ends_as_the_whole_one(tmp_path: Path):
     assert again.results == whole.results
     for one, other in zip(again.runs, whole.runs, strict=True):
         assert one.state().digest_without_clock() == other.state().digest_without_clock()
+
+
+def test_measures_of_a_run_that_goes_on_are_taken_again(tmp_path: Path):
+    first = likelier.compare(["vae"], images=400, out=tmp_path / "c")
+    (first.runs[0].path / "done").unlink()  # somebody measured a run that had not ended
+    assert resume_comparison(tmp_path / "c").results == first.results
+
+
+def test_other_images_than_at_first_are_refused_before_anything_is_trained(tmp_path: Path):
+    digits = likelier.load_images("digits")
+    few = replace(digits, train=Split(digits.train.images[:600], digits.train.labels[:600]))
+    begun = likelier.compare(["vae"], few, images=400, out=tmp_path / "c")
+    shutil.rmtree(begun.runs[0].path)
+    with pytest.raises(InputError, match=r"was begun with.*data= if they were made in Python"):
+        resume_comparison(tmp_path / "c")
+    assert not begun.runs[0].path.exists()
+    again = resume_comparison(tmp_path / "c", few)
+    assert again.results == begun.results
 
 
 def test_a_finished_comparison_is_quick_to_resume(tmp_path: Path):

@@ -391,6 +391,11 @@ def test_progress_counts_bytes_and_ends_at_the_whole(mirror: Mirror, tmp_path: P
     assert told[0][0] > HALF
 
 
+def test_a_slow_mirror_has_all_the_time_that_its_bytes_take(mirror: Mirror, tmp_path: Path) -> None:
+    fetch(published(mirror.url("slow")), tmp_path, patience=SHORT)
+    assert mirror.asked == {"slow": 1}
+
+
 def test_a_mirror_that_gets_on_after_a_stale_half_is_borne_with(mirror: Mirror, tmp_path: Path) -> None:
     stale = b"\xff" * len(LONG)
     (tmp_path / ".file.part").write_bytes(stale)

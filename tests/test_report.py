@@ -725,6 +725,15 @@ def test_diverged_losses_and_many_classes_are_drawn(tmp_path: Path) -> None:
     assert "30 other classes" in html
 
 
+def test_augmentation_tells_runs_of_one_family_apart(tmp_path: Path) -> None:
+    plain, shifted = make_run(tmp_path / "plain", "gan"), make_run(tmp_path / "shifted", "gan")
+    config = json.loads((shifted / "config.json").read_text())
+    (shifted / "config.json").write_text(json.dumps({**config, "augment": ["shift", "flip"]}))
+    page = report(tmp_path / "report.html", plain, shifted)
+    assert "gan (augment unset)" in page
+    assert "gan (augment shift, flip)" in page
+
+
 def test_settings_tell_runs_of_one_family_apart(tmp_path: Path) -> None:
     """A median over seeds of different settings would be a number of nothing."""
     first, second = make_run(tmp_path / "a", "vae"), make_run(tmp_path / "b", "vae")

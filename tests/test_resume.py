@@ -110,7 +110,7 @@ def test_a_resume_with_other_data_is_refused(tmp_path: Path):
     (run.path / "done").unlink()
     environment = json.loads((run.path / "environment.json").read_text())
     (run.path / "environment.json").write_text(json.dumps({**environment, "data_digest": "0" * 64}))
-    with pytest.raises(InputError, match="was trained on 000000000000"):
+    with pytest.raises(InputError, match="was begun with 000000000000"):
         resume(run)
 
 

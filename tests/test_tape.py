@@ -117,6 +117,18 @@ def through_a_list(x: Tensor) -> float:
     return x.expand(1).tolist()[0]
 
 
+def through_words(x: Tensor) -> float:
+    return float(f"{x.expand(1)}"[8:-2])
+
+
+def through_repr(x: Tensor) -> float:
+    return float(repr(x)[7:-1])
+
+
+def through_storage(x: Tensor) -> float:
+    return x.untyped_storage().nbytes() and 2.0
+
+
 def through_dlpack(x: Tensor) -> float:
     return float(np.from_dlpack(x))
 
@@ -295,6 +307,9 @@ class Draws(Odd):
         (looks(through_a_list), "Tensor.tolist reads values back"),
         (looks(through_dlpack), "Tensor.__dlpack__ reads values back"),
         (looks(through_an_address), "Tensor.data_ptr reads values back"),
+        (looks(through_words), "Tensor.__format__ reads values back"),
+        (looks(through_repr), "Tensor.__repr__ reads values back"),
+        (looks(through_storage), "Tensor.untyped_storage reads values back"),
         (AnotherView, "two turns in a row"),
         (Swaps, "two turns in a row"),
         (Complex, "complex numbers"),

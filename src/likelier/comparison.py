@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from likelier import data as sources
 from likelier.augmentation import check_augmentations
 from likelier.errors import InputError, unknown
-from likelier.experiment import CHECKPOINT_SECONDS, Budget, resume, train, whole
+from likelier.experiment import CHECKPOINT_SECONDS, Budget, check_digest, resume, train, whole
 from likelier.family import build, configure, find, names
 from likelier.features import SEEDS, Extractor, at_hand, check_usable, extractor
 from likelier.features.onnx import ONNX
@@ -42,6 +42,7 @@ class Plan(TypedDict):
     data: str
     data_root: str | None
     data_options: NotRequired[dict[str, Any]]
+    data_digest: NotRequired[str]
     """What `likelier.load_images` was given beside them; plans of the first days have none."""
     epochs: float | None
     images: int | None
@@ -180,6 +181,7 @@ def compare(
         "data": image_set.known_as,
         "data_root": image_set.root,
         "data_options": dict(image_set.options),
+        "data_digest": image_set.digest,
         "epochs": epochs,
         "images": images,
         "minutes": minutes,
@@ -226,6 +228,8 @@ def resume_comparison(
         raise InputError(f"{path} plans no families or seeds, or no settings for them: start the comparison anew")
     root, options = data_root or plan["data_root"], plan.get("data_options", {})
     image_set = data or sources.load_again(plan["data"], root, options)
+    check_digest(image_set, plan.get("data_digest", image_set.digest), path)
+    check_augmentations(plan.get("augment", []), image_set)
     if jobs is not None:
         plan["jobs"] = jobs
     return carry_out(path, plan, image_set, audience or Silence())
@@ -269,7 +273,8 @@ def complete(path: Path, plan: Plan, images: Images, audience: Audience) -> Comp
     results: list[Mapping[str, Any] | None] = []
     for (family, _), run in zip(wanted, runs, strict=True):
         result = measured_as_declared(run.path, images, declared)
-        if result is None and reference is not None:
+        if result is None:
+            assert reference is not None  # which was made for the runs that had no measures
             audience.stage(f"measuring {run.path.name}")
             result = measured(run, family, reference, audience)
         results.append(result)
@@ -282,10 +287,12 @@ def complete(path: Path, plan: Plan, images: Images, audience: Audience) -> Comp
 
 
 def measured_as_declared(path: Path, images: Images, judge: Extractor | None) -> dict[str, Any] | None:
-    """What was measured of a run under the plan's conditions; None if nothing was, or under others.
+    """What was measured of a run that has ended, under the plan's conditions; None if nothing was, or under others.
 
     Whoever chose the extractor after seeing figures would choose the verdict.
     """
+    if not (path / "done").exists():
+        return None  # of an earlier state, if anything was
     found = read_measures(path)
     if found is None or judge is None:
         return found

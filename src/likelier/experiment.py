@@ -305,13 +305,17 @@ def images_of(run: Run, data: Images | None = None, data_root: str | Path | None
     config = run.config
     root, options = data_root or config.get("data_root"), config.get("data_options", {})
     images = data or sources.load_again(config["data"], root, options)
-    wanted = run.environment["data_digest"]
+    check_digest(images, run.environment["data_digest"], run.path)
+    return images
+
+
+def check_digest(images: Images, wanted: str, path: Path) -> None:
+    """InputError unless these are the images that what is in `path` was begun with."""
     if images.digest != wanted:
         raise InputError(
-            f"{images.name} has the digest {images.digest[:12]}…, but {run.path} was trained on {wanted[:12]}…: "
-            "give the same data with --data-root"
+            f"{images.name} has the digest {images.digest[:12]}…, but {path} was begun with {wanted[:12]}…: "
+            "give the same data, with --data-root if they have moved, with data= if they were made in Python"
         )
-    return images
 
 
 def environment(device: torch.device, images: Images) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from likelier import rng
 from likelier.distributions import Distribution
 from likelier.errors import InputError, unknown
 from likelier.images import Images, Shape, as_float
-from likelier.nn import seeded_weights
+from likelier.nn import Networks, seeded_weights
 from likelier.schedules import Schedule, constant
 
 MOST = 1 << 20
@@ -249,8 +249,9 @@ def configure(family: type[Family], settings: Mapping[str, Any]) -> Any:
 
 
 def settings_of(config: Any) -> dict[str, Any]:
-    """The settings of a configuration, as JSON holds them."""
-    return asdict(config)
+    """The settings of a configuration, as JSON holds them; without the size of a network that it does not have."""
+    idle = config.idle_setting(asdict(config)) if isinstance(config, Networks) else None
+    return {name: value for name, value in asdict(config).items() if name != idle}
 
 
 MOST_TO_START_FROM = 10_000

@@ -39,7 +39,8 @@ BATCH_NORMS, UNDECLARED = (
 )
 """Operators that change arguments without saying so in their schema, and these arguments."""
 
-LEAVES_TORCH = {"numpy", "tolist", "data_ptr", "__array__", "__dlpack__"}
+STORAGE = {"data_ptr", "storage", "untyped_storage"}
+LEAVES_TORCH = {"numpy", "tolist", "__array__", "__dlpack__", "__repr__", "__format__", *STORAGE}
 """Ways for values to leave torch that are no operators."""
 
 UNTAPEABLE = (
@@ -78,7 +79,10 @@ class Call:
 
 
 class Departures(TorchFunctionMode):
-    """Notices values that leave torch, but for those that leave it in a backward pass of the family's own."""
+    """Notices values that leave torch without an operator.
+
+    It is blind in one place, the backward pass of an `autograd.Function`: torch switches modes off there.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -129,7 +129,7 @@ def read_run(path: Path) -> Run:
         seed=config["seed"],
         budget=config["images"],
         minutes=_number(config.get("minutes")),
-        settings=config["settings"],
+        settings=config["settings"] | _augmentation(config),
         environment=_optional(path / "environment.json", _object, {}, notes),
         training=training,
         evaluations=tuple(line for line in lines if line.get("evaluation")),
@@ -169,6 +169,12 @@ def _config(path: Path) -> dict[str, Any]:
                 "train it again"
             )
     return config
+
+
+def _augmentation(config: Mapping[str, Any]) -> dict[str, str]:
+    """What was done to training images, if anything was: it tells runs apart as the settings of the family do."""
+    kinds = config.get("augment")
+    return {"augment": ", ".join(map(str, kinds))} if isinstance(kinds, list) and kinds else {}
 
 
 def _no_run(path: Path) -> str:
