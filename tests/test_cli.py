@@ -346,7 +346,7 @@ def test_images_that_cannot_be_judged_are_refused_before_training(likelier: Like
 
 
 def test_a_data_root_that_is_not_there(likelier: Likelier) -> None:
-    assert "wanted the one that holds mnist/" in refused(likelier, "data", "--data-root", "nowhere")
+    assert "wanted the folder that holds mnist/" in refused(likelier, "data", "--data-root", "nowhere")
 
 
 # Runs that are none, or harmed

@@ -126,9 +126,8 @@ def found_after_fetching(name: str, root: str | None, folder: Path, audience: Te
     try:
         found = sources.find(name, root)
     except InputError:
-        raise InputError(
-            f"{older} and is broken: move it away; `likelier data check {name}` says what is wrong with it"
-        ) from None
+        command = f"likelier data check {name}" + (f" --data-root {root}" if root else "")
+        raise InputError(f"{older} and is broken: move it away; `{command}` says what is wrong with it") from None
     if not found.verified:
         audience.note(f"{older}: move it away, or name what you want by its path")
     return found
