@@ -48,7 +48,7 @@ def first(noise: torch.Tensor, n: int) -> Images:
 def stretch(batches: Batches, turn: Callable[[], object], turns: int) -> None:
     """So many turns without the end of an epoch."""
     for _ in range(turns):
-        if batches.position + BATCH > len(batches.images):
+        if batches.position + BATCH > batches.size:
             batches.position = 0
         turn()
 

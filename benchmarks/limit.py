@@ -1,5 +1,6 @@
 """What no loop can be faster than: the work of a turn, at rates measured beside it with the same threads."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ def work_of(game: Game) -> Work:
         for move in game.family.turns(game.step):
             game.update(move)
             moved += sum(p.numel() for name in move.losses for p in game.parameters[name])
-    pixels = (game.seen - before) * game.step.batches.images[0].numel()
+    pixels = (game.seen - before) * math.prod(game.family.shape)
     weights = sum(p.numel() for p in game.family.parameters())
     passes = (4 + 3) * FLOAT * moved + (1 + FLOAT) * pixels
     return Work(counter.get_total_flops(), passes, 4 * FLOAT * weights + (1 + FLOAT) * pixels)
