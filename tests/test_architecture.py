@@ -25,10 +25,11 @@ ROOMS = [  # from the ground up: a room may import from those above it in this l
     {"rehearsal"},
     {"experiment"},
     {"evidence", "codes", "measuring", "estimating", "tables"},
+    {"housekeeping"},
     {"side_by_side"},
     {"comparison"},
     {"progress", "commands", "likelihood_command"},
-    {"data_commands"},
+    {"data_commands", "runs_commands"},
     {"cli"},
     {"__main__"},
 ]

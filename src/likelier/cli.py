@@ -216,6 +216,9 @@ def build_parser() -> Parser:
     data.add_argument("--data-root", type=text, metavar="DIR", help="where the named sets are (LIKELIER_DATA)")
     data_actions(data)
 
+    runs = command("runs", "List trained runs, show one of them, or remove some.")
+    runs_actions(runs)
+
     families = command("families", "List the families, or describe one: its paper, its players, its settings.")
     families.add_argument("family", nargs="?", type=text, metavar="FAMILY")
     return parser
@@ -251,6 +254,36 @@ def data_actions(data: Parser) -> None:
     check = action("check", "Verify every copy of the named sets that is here, or of one of them, or a packed set.")
     check.add_argument("data", nargs="?", type=text, metavar="NAME|PACK")
     check.add_argument("--data-root", type=text, metavar="DIR", help="where the named sets are (LIKELIER_DATA)")
+
+
+def runs_actions(runs: Parser) -> None:
+    """What `likelier runs` does; each action has its function in runs_commands.py."""
+    actions = runs.add_subparsers(dest="action", metavar="ACTION", required=False)
+
+    def action(name: str, summary: str) -> Parser:
+        found: Parser = actions.add_parser(name, help=summary, description=summary)
+        common_options(found)
+        return found
+
+    listing = action("list", "List the runs in folders: how each stands, its size, its last figure.")
+    listing.add_argument("folders", nargs="*", type=text, metavar="FOLDER", help="default: runs")
+
+    show = action("show", "Show one run, or the runs of a comparison.")
+    show.add_argument("run", type=text, metavar="RUN")
+    show.add_argument("--follow", action="store_true", help="show how it gets on until it ends")
+
+    clean = action("clean", "Say which runs would be removed, and with --yes remove them.")
+    clean.add_argument(
+        "folders", nargs="*", type=text, metavar="RUN|FOLDER", help="runs or comparisons; with --keep-…, where runs are"
+    )
+    clean.add_argument(
+        "--keep-last", type=whole(0), metavar="N", help="of each family and data, all but the N that ended last go"
+    )
+    clean.add_argument(
+        "--keep-best", type=whole(0), metavar="N", help="all but the N of the least Fréchet distance; unmeasured stay"
+    )
+    clean.add_argument("--force", action="store_true", help="what is unfinished, running or unreadable, too")
+    clean.add_argument("--yes", action="store_true", help="remove")
 
 
 def data_options(parser: Parser) -> None:
@@ -475,6 +508,10 @@ def carry_out(arguments: Sequence[str] | None) -> None:
         from likelier.data_commands import ACTIONS
 
         action = ACTIONS[options.action]
+    elif options.command == "runs":
+        from likelier.runs_commands import ACTIONS as RUNS
+
+        action = RUNS[options.action]
     else:
         from likelier.commands import COMMANDS
 

@@ -106,11 +106,12 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
         padding=(0, 1, 0, 0),
     )
     for index, column in enumerate(columns):
-        drawn.add_column(escape(column), justify="right" if index else "left", no_wrap=True)
+        # Names are folded where a terminal is too narrow, and figures never cut.
+        drawn.add_column(escape(column), justify="right" if index else "left", no_wrap=index > 0, overflow="fold")
     for row in rows:
         drawn.add_row(*map(escape, row))
     console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=120)  # a file or a pipe has no width: names are not to be cut
+        console = Console(highlight=False, width=1000)  # a file or a pipe has no width: names are not to be cut
     console.print(drawn)
     console.print()

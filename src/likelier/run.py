@@ -18,11 +18,12 @@ import json
 import math
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import safetensors
 import safetensors.torch
@@ -30,10 +31,12 @@ import torch
 from torch import Tensor
 
 from likelier.errors import InputError
-from likelier.files import naming, opened_for_change, read_json, sync_folder, write_atomically, write_json
+from likelier.files import naming, opened, opened_for_change, read_json, sync_folder, write_atomically, write_json
 
 FORMAT = 1
 MOST_LOOKS = 10_000
+LOOK_SECONDS = 0.2
+"""How long a process that lists runs may hold the lock of one; it takes a thousandth of that."""
 LOGS = ("metrics.jsonl", "timing.jsonl")
 CONFIG = {
     "family": str, "data": str, "shape": list, "seed": int, "images": int, "settings": dict, "checkpoint_seconds": float
@@ -189,13 +192,15 @@ class Run:
     def writing(self) -> Iterator[None]:
         """Be the one process that writes; InputError if there is another. What a killed one left half-made goes."""
         with opened_for_change(self.path / ".lock") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"{self.path} is being trained by another process: wait for it to end") from None
+            if not locked(lock, fcntl.LOCK_EX, LOOK_SECONDS):
+                raise InputError(f"{self.path} is being trained by another process: wait for it to end")
             for left_over in (p for p in self.path.rglob(".*") if not p.name.endswith(".lock") and p.is_file()):
                 left_over.unlink()
             yield
+
+    def is_running(self) -> bool:
+        """Whether a process trains it now; whoever asks stands in the way of one that begins for a moment only."""
+        return is_held(self.path / ".lock")
 
     def forget_measures(self) -> None:
         """Remove what was measured of an earlier state."""
@@ -224,6 +229,28 @@ class Run:
     def finish(self, **outcome: Any) -> None:
         """Write `done`: nothing is written to the run's record after it."""
         write_json(self.path / "done", outcome)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock in this file."""
+    try:
+        with opened(path) as lock:
+            return not locked(lock, fcntl.LOCK_SH)
+    except FileNotFoundError:
+        return False
+
+
+def locked(lock: BinaryIO, kind: int, patience: float = 0.0) -> bool:
+    """Whether the lock could be had, within so many seconds."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.01)
 
 
 def require(path: Path, value: Any, kinds: Mapping[str, type]) -> None:

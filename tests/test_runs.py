@@ -1,0 +1,232 @@
+"""`likelier runs`: what is listed is what is there, and nothing goes that was not to go."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import likelier
+from likelier import cli, housekeeping
+from likelier.comparison import resume_comparison
+from likelier.files import write_json
+from likelier.housekeeping import Listed, listed, listed_in, remove, size_of, to_clean
+from likelier.run import Run
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().out.splitlines()
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert cli.main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two runs that have ended, and one that has only begun."""
+    for seed in (0, 1):
+        likelier.train("vae", images=256, seed=seed, out=tmp_path / f"vae{seed}")
+    likelier.train("gan", images=256, out=tmp_path / "gan", begin_only=True)
+    return tmp_path
+
+
+def begin(out: Path, *more: str) -> subprocess.Popen[bytes]:
+    """A training in a process of its own, past its first lines."""
+    command = [sys.executable, "-m", "likelier", "train", "vae", "--images", "1e9", "--out", str(out), "-q", *more]
+    process = subprocess.Popen(command)
+    deadline = time.monotonic() + 60
+    while not (out / "metrics.jsonl").exists() or len((out / "metrics.jsonl").read_bytes().splitlines()) < 3:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
+
+
+def test_each_run_is_listed_as_it_stands(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "vae1" / "done").unlink()
+    write_json(folder / "gan" / "config.json", {"format": 99})
+    found = {run.path.name: run for run in listed_in(folder)}
+    assert {name: run.standing for name, run in found.items()} == {
+        "gan": "unreadable",
+        "vae0": "finished",
+        "vae1": "unfinished",
+    }
+    assert (found["vae0"].family, found["vae0"].data, found["vae0"].seed) == ("vae", "digits", 0)
+    assert found["vae0"].images == found["vae0"].budget == 256
+    assert found["vae0"].distance == Run.open(folder / "vae0").metrics()[-1]["fd"]
+    assert not found["vae0"].measured
+    assert cli.main(["runs", "list", str(folder)]) == 0
+    told = lines(capsys)
+    assert "format 99" in told[-2]
+    assert cli.main(["runs", "list", str(folder), "--json"]) == 0
+    assert [run["standing"] for run in json.loads(capsys.readouterr().out)] == ["unreadable", "finished", "unfinished"]
+
+
+def test_a_measured_distance_takes_the_place_of_the_logged_one(folder: Path):
+    result = likelier.measure(folder / "vae0")
+    (wanted,) = (m["value"] for m in result["measures"] if m["key"] == "frechet_distance")
+    found = listed(folder / "vae0")
+    assert found.measured
+    assert found.distance == wanted
+
+
+def test_a_size_is_what_the_disk_says(tmp_path: Path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "a").write_bytes(b"x" * 100_000)
+    os.link(tmp_path / "inner" / "a", tmp_path / "b")  # the same file under a second name
+    (tmp_path / "c").symlink_to(tmp_path / "inner")
+    blocks = 512 * (tmp_path / "b").stat().st_blocks
+    assert blocks <= size_of(tmp_path) <= blocks + 4096  # a link takes a block, or none
+
+
+def run_of(name: str, distance: float | None, changed: float, **more: object) -> Listed:
+    made = {"standing": "finished", "family": "vae", "data": "digits", "measured": distance is not None, **more}
+    return Listed(Path(name), distance=distance, changed=changed, **made)  # type: ignore[arg-type]
+
+
+def test_the_last_and_the_best_stay():
+    runs = [
+        run_of("old-best", 1.0, 1),
+        run_of("middle", 2.0, 2),
+        run_of("new-worst", 3.0, 3),
+        run_of("other-family", 9.0, 0, family="gan"),
+        run_of("unmeasured", None, 0.5),
+        run_of("unfinished", 5.0, 0, standing="unfinished"),
+        run_of("running", 5.0, 0, standing="running"),
+        run_of("in-comparison", 5.0, 0, comparison=Path("compare")),
+    ]
+
+    def gone(keep_last: int | None, keep_best: int | None) -> list[str]:
+        return [run.path.name for run in to_clean(runs, keep_last, keep_best)]
+
+    assert gone(1, None) == ["middle", "old-best", "unmeasured"]
+    assert gone(None, 1) == ["middle", "new-worst"]  # what was not measured might be the best
+    assert gone(1, 1) == ["middle"]
+    assert gone(0, None) == ["middle", "new-worst", "old-best", "other-family", "unmeasured"]
+    assert gone(9, None) == []
+
+
+def test_nothing_goes_without_yes(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["runs", "clean", str(folder), "--keep-last", "1"]) == 0
+    assert lines(capsys)[0].startswith("would go")
+    assert sorted(p.name for p in folder.iterdir()) == ["gan", "vae0", "vae1"]
+    assert cli.main(["runs", "clean", str(folder), "--keep-last", "1", "--yes"]) == 0
+    assert sorted(p.name for p in folder.iterdir()) == ["gan", "vae1"]
+
+
+@pytest.mark.parametrize("standing", ["unfinished", "unreadable"])
+def test_what_has_not_ended_goes_by_force_only(standing: str, folder: Path, capsys: pytest.CaptureFixture[str]):
+    if standing == "unreadable":
+        (folder / "gan" / "config.json").write_text("[")
+    assert "--force" in refused(capsys, "runs", "clean", str(folder / "vae0"), str(folder / "gan"), "--yes")
+    assert (folder / "vae0").exists()  # all or none
+    assert cli.main(["runs", "clean", str(folder / "gan"), "--force", "--yes"]) == 0
+    assert not (folder / "gan").exists()
+
+
+def test_a_run_is_seen_running_from_another_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with begin(tmp_path / "run") as process:
+        for _ in range(100):  # a look is in nobody's way for long
+            assert listed(tmp_path / "run").standing == "running"
+        assert "is being trained" in refused(capsys, "runs", "clean", str(tmp_path / "run"), "--yes")
+        follower = subprocess.Popen(
+            [sys.executable, "-m", "likelier", "runs", "show", str(tmp_path / "run"), "--follow", "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        time.sleep(3)
+        assert follower.poll() is None
+        process.send_signal(signal.SIGKILL)
+    out, told = follower.communicate(timeout=30)
+    assert b"training run: 1,000,000,000 images" in told
+    (found,) = json.loads(out)
+    assert found["standing"] == "unfinished"
+    assert 0 < found["images"] < found["budget"] == 1_000_000_000
+    assert cli.main(["runs", "show", str(tmp_path / "run")]) == 0
+    assert lines(capsys)[-1] == f"go on with: likelier train --resume {tmp_path / 'run'}"
+
+
+def test_a_look_does_not_keep_a_run_from_beginning(folder: Path):
+    looker = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from pathlib import Path; from likelier.housekeeping import listed\n"
+            "print('ready', flush=True)\nwhile True: listed(Path(sys.argv[1]))",
+            str(folder / "gan"),
+        ],
+        stdout=subprocess.PIPE,
+    )
+    assert looker.stdout is not None
+    try:
+        looker.stdout.readline()
+        for _ in range(200):
+            with Run.open(folder / "gan").writing():
+                pass
+    finally:
+        looker.kill()
+        looker.communicate()
+
+
+def test_a_comparison_goes_whole_or_not_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "both"
+    likelier.compare(["vae", "gan"], images=256, out=out)
+    assert "is part of the comparison" in refused(capsys, "runs", "clean", str(out / "runs" / "vae-seed0"), "--yes")
+    assert cli.main(["runs", "clean", str(tmp_path), "--keep-last", "0", "--yes"]) == 0
+    assert lines(capsys) == ["nothing to remove"]
+    assert cli.main(["runs", "show", str(out)]) == 0
+    assert sum("finished" in line for line in lines(capsys)) == 2
+    (out / "report.html").unlink()
+    assert "--force" in refused(capsys, "runs", "clean", str(out), "--yes")
+    resume_comparison(out)
+    assert cli.main(["runs", "clean", str(out), "--yes"]) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_somebodys_own_files_are_not_removed(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "vae0" / "thesis.txt").write_text("chapter 1")
+    assert "thesis.txt" in refused(capsys, "runs", "clean", str(folder / "vae0"), "--yes", "--force")
+    (folder / "link").symlink_to(folder / "vae1")
+    assert "is a link" in refused(capsys, "runs", "clean", str(folder / "link"), "--yes")
+    assert "is no run" in refused(capsys, "runs", "clean", str(folder), "--yes")
+    assert (folder / "vae1" / "done").exists()
+
+
+def test_everything_that_is_written_into_a_run_is_its_own(folder: Path):
+    likelier.measure(folder / "vae0")
+    assert [p.name for p in (folder / "vae0").iterdir() if not housekeeping.is_own(p.name)] == []
+
+
+def test_a_removal_that_was_killed_is_finished_by_the_next(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    def killed(path: Path) -> None:
+        (path / "config.json").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(housekeeping.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            remove(folder / "vae0")
+    assert [run.path.name for run in listed_in(folder)] == ["gan", "vae1"]  # no half of a run is left
+    assert cli.main(["runs", "clean", str(folder / "vae1"), "--yes"]) == 0
+    assert [p.name for p in folder.iterdir()] == ["gan"]
+
+
+def test_names_from_strangers_do_not_steer_the_terminal(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "vae0").rename(folder / "a\x1b[2Jb")
+    assert cli.main(["runs", "list", str(folder)]) == 0
+    assert cli.main(["runs", "show", str(folder / "a\x1b[2Jb")]) == 0
+    assert "\x1b[2J" not in capsys.readouterr().out
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "there is no folder runs here" in refused(capsys, "runs")
+    assert "is not there" in refused(capsys, "runs", "show", "nothing")
+    assert "nothing is named" in refused(capsys, "runs", "clean")
