@@ -453,7 +453,6 @@ def test_a_family_without_an_encoder_does_not_reconstruct(likelier: Likelier, ru
         ["--epochs", "3"],
         ["--set", "latent=2"],
         ["--out", "x"],
-        ["--data", "digits"],
         ["--device", "cpu"],
     ],
 )

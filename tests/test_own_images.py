@@ -384,8 +384,8 @@ def test_the_shape_is_kept_and_the_same_images_are_read_again(likelier: Likelier
     assert "wanted some of channels, fit, size" in likelier("reconstruct", "run").err
 
 
-def test_measure_wants_data_beside_a_size(likelier: Likelier):
-    assert "--size without --data" in likelier("measure", "run", "--size", 32).err
+def test_a_size_is_no_matter_of_a_run(likelier: Likelier):
+    assert "--size beside a run" in likelier("measure", "run", "--size", 32).err
 
 
 def test_a_comparison_in_processes_reads_the_same_images(likelier: Likelier):

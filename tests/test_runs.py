@@ -8,7 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import likelier
 from likelier import cli, housekeeping
@@ -230,3 +232,39 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path, capsys: pytest.Ca
     assert "there is no folder runs here" in refused(capsys, "runs")
     assert "is not there" in refused(capsys, "runs", "show", "nothing")
     assert "nothing is named" in refused(capsys, "runs", "clean")
+
+
+def pictures(folder: Path, seed: int) -> Path:
+    """Two classes of noise as PNG files."""
+    noise = np.random.default_rng(seed).integers(0, 256, (60, 8, 8), dtype=np.uint8)
+    for index, each in enumerate(noise):
+        path = folder / "ab"[index % 2] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(each).save(path)
+    return folder
+
+
+def test_images_that_have_moved_are_named_again(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photos = pictures(tmp_path / "photos", 0)
+    likelier.train("vae", photos, images=256, out="run", begin_only=True)
+    moved, others = photos.rename(tmp_path / "moved"), pictures(tmp_path / "others", 1)
+    assert "name them with --data" in refused(capsys, "train", "--resume", "run", "-q")
+    assert "has the digest" in refused(capsys, "train", "--resume", "run", "--data", str(others), "-q")
+    assert cli.main(["train", "--resume", "run", "--data", str(moved), "-q"]) == 0
+    capsys.readouterr()
+    assert "name them with --data" in refused(capsys, "reconstruct", "run")
+    assert cli.main(["reconstruct", "run", "--data", str(moved)]) == 0
+    assert cli.main(["measure", "run", "--likelihood", "elbo", "--images", "4", "--data", str(moved), "-q"]) == 0
+    assert likelier.resume("run", data=moved).done == Run.open("run").done
+
+
+def test_a_comparison_goes_on_with_images_that_have_moved(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photos, out = pictures(tmp_path / "photos", 0), tmp_path / "both"
+    likelier.compare(["vae", "gan"], photos, images=256, out=out)
+    for name in ("done", "state.safetensors", "measures.json"):
+        (out / "runs" / "gan-seed0" / name).unlink()
+    moved = photos.rename(tmp_path / "moved")
+    assert cli.main(["compare", "--resume", str(out), "--data", str(moved), "--jobs", "2", "-q"]) == 0
+    assert (out / "runs" / "gan-seed0" / "done").exists()

@@ -181,7 +181,12 @@ def build_parser() -> Parser:
     measure.add_argument(
         "runs", nargs="+", type=text, metavar="RUN", help="or, with --data, a folder of pictures, an .npz or .npy"
     )
-    measure.add_argument("--data", type=text, metavar="NAME|PATH", help="what other programs' images are held against")
+    measure.add_argument(
+        "--data",
+        type=text,
+        metavar="NAME|PATH",
+        help="what other programs' images are held against; of a run, where its images are now",
+    )
     shape_options(measure)
     measure.add_argument(
         "--only",
@@ -191,6 +196,7 @@ def build_parser() -> Parser:
     )
     judging_options(measure)
     run_options(measure)
+    data_root_option(measure)
     likelihood_options(measure)
 
     sample = command("sample", "Draw images from a trained run, as one picture or as an array.")
@@ -207,6 +213,8 @@ def build_parser() -> Parser:
     reconstruct.add_argument("-n", "--number", type=whole(1), metavar="N", help="how many images (16)")
     reconstruct.add_argument("--out", type=text, metavar="FILE", help="FILE.png (reconstructions.png)")
     run_options(reconstruct)
+    reconstruct.add_argument("--data", type=text, metavar="NAME|PATH", help="where the run's images are, if they moved")
+    data_root_option(reconstruct)
 
     report = command("report", "Write one HTML page that shows trained runs side by side.")
     report.add_argument("runs", nargs="+", type=text, metavar="RUN")
@@ -356,10 +364,14 @@ def judging_options(parser: Parser) -> None:
 
 def run_options(parser: Parser) -> None:
     """What every command that opens a run takes."""
-    parser.add_argument("--data-root", type=text, metavar="DIR", help="where the named sets are, if they have moved")
     parser.add_argument(
         "--family", type=text, metavar="MODULE", help="the dotted path of the run's family, if not likelier's own"
     )
+
+
+def data_root_option(parser: Parser) -> None:
+    """Where the named sets are, for commands that open a run and need its images."""
+    parser.add_argument("--data-root", type=text, metavar="DIR", help="where the named sets are, if they have moved")
 
 
 def likelihood_options(parser: Parser) -> None:

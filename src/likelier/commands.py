@@ -48,6 +48,8 @@ SHORT = {**REAL, "untrained encoder": "untrained"}
 TRAINING = ("epochs", "images", "minutes", "seed", "out", "device", "augment")
 SHAPE = ("size", "channels", "fit")
 """Options of `likelier.load_images`."""
+WHERE = ("data", "data_root")
+"""Where the images of a run are now."""
 FIGURES = {
     "frechet_distance": "FD",
     "kernel_distance": "KID",
@@ -98,13 +100,13 @@ def named_family(given: Given, runs: Sequence[Run]) -> str | None:
 
 def resumed(given: Given, audience: Terminal) -> Run:
     """The run of --resume, gone on with; one that has ended is left as it is, with a word."""
-    refuse_with_resume(given, ("data_root", "family"))
+    refuse_with_resume(given, ("data", "data_root", "family"))
     run = Run.open(given["resume"])
     family = named_family(given, [run])
     if run.done is not None:
         audience.note(f"{run.path} had {run.done['status']} already: there was nothing to go on with")
     audience.training(run.path.name, 1, 1)
-    return resume_run(run, data_root=given.get("data_root"), family=family, on_progress=audience.progress)
+    return resume_run(run, **chosen(given, WHERE), family=family, on_progress=audience.progress)
 
 
 def images_asked_for(given: Given, audience: Terminal) -> Images:
@@ -128,10 +130,10 @@ def compare(given: Given) -> None:
     with Terminal(given.get("quiet", False)) as audience:
         if "resume" in given:
             trusted = [name for name in given.get("families", []) if "." in name]
-            refuse_with_resume(given, ("data_root", "table", "jobs", *(["families"] if trusted else [])))
+            refuse_with_resume(given, (*WHERE, "table", "jobs", *(["families"] if trusted else [])))
             comparison = resume_comparison(
                 given["resume"],
-                data_root=given.get("data_root"),
+                **chosen(given, WHERE),
                 audience=audience,
                 families=trusted,
                 jobs=given.get("jobs"),
@@ -289,7 +291,7 @@ def warnings_of(run: Run) -> list[str]:
 def measure(given: Given) -> None:
     """`likelier measure`: runs, or images that another program made."""
     if likelihood_asked(given):
-        if idle := [name for name in ("data", "extractor", "table", "only") if name in given]:
+        if idle := [name for name in ("extractor", "table", "only") if name in given]:
             raise InputError(f"--{idle[0]} beside --likelihood, which knows nothing of it: leave it out")
         likelihood(given)
         return
@@ -298,14 +300,12 @@ def measure(given: Given) -> None:
         chosen_measures(given["only"], SAMPLE_MEASURES if "data" in given else ALL)  # refused before anything is done
     paths = given["runs"]
     own = [path for path in paths if (Path(path) / "config.json").is_file()]
-    if "data" not in given and (own_shape := chosen(given, SHAPE)):
-        raise InputError(f"--{next(iter(own_shape))} without --data: a run knows the shape of its images; leave it out")
-    if "data" in given and "family" in given:
-        raise InputError("--family beside --data: images that another program made have no family; leave it out")
+    if (own or "data" not in given) and (own_shape := chosen(given, SHAPE)):
+        raise InputError(f"--{next(iter(own_shape))} beside a run, which knows the shape of its images: leave it out")
     if "data" in given and not own:
+        if "family" in given:
+            raise InputError("--family beside --data: images that another program made have no family; leave it out")
         results = measure_samples(given)
-    elif "data" in given:
-        raise InputError(f"--data beside the run {own[0]}, which knows its data: leave it out, or the run")
     else:
         results = measure_runs(given)
     write_table(given, {path: [result] for path, result in results.items()})
@@ -330,7 +330,7 @@ def measure_runs(given: Given) -> Given:
         for path, run in zip(given["runs"], runs, strict=True):
             digest = run.environment["data_digest"]
             if digest not in references:
-                images = images_of(run, data_root=given.get("data_root"))
+                images = images_of(run, **chosen(given, WHERE))
                 references[digest] = reference_of(given, images, audience)
             audience.stage(f"measuring {run.path.name}")
             own, only = references[digest], given.get("only")
@@ -465,7 +465,7 @@ def reconstruct_images(given: Given) -> tuple[torch.Tensor, int]:
     if not (isinstance(family, Encodes) and isinstance(family, Decodes)):
         able = [name for name in names() if issubclass(find(name), Encodes)]
         raise InputError(f"{run.config['family']} has no encoder, so it cannot reconstruct: {', '.join(able)} can")
-    images = images_of(run, data_root=given.get("data_root"))
+    images = images_of(run, **chosen(given, WHERE))
     x = as_float(images.test.images[: given.get("number", 16)])
     columns = min(len(x), 16)
     pairs = zip(torch.split(x, columns), torch.split(reconstruct(family, x), columns), strict=True)

@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from likelier import data as sources
 from likelier.augmentation import check_augmentations
 from likelier.errors import InputError, unknown
-from likelier.experiment import CHECKPOINT_SECONDS, Budget, check_digest, resume, train, whole
+from likelier.experiment import CHECKPOINT_SECONDS, Budget, check_digest, images_again, resume, train, whole
 from likelier.family import build, configure, find, names
 from likelier.features import SEEDS, Extractor, at_hand, check_usable, extractor
 from likelier.features.onnx import ONNX
@@ -201,7 +201,7 @@ def compare(
 
 def resume_comparison(
     path: str | Path,
-    data: Images | None = None,
+    data: Any = None,
     data_root: str | Path | None = None,
     audience: Audience | None = None,
     families: Sequence[str] = (),
@@ -209,6 +209,7 @@ def resume_comparison(
 ) -> Comparison:
     """Go on with a comparison that was interrupted; one that had ended only has its report written again.
 
+    `data` and `data_root` as in `likelier.resume`.
     `families` are those, if any, that go by a dotted path: a folder from somebody else may not name code to be run.
     `jobs` as in `compare`, if another number than at first; the runs have as many threads as at first.
 
@@ -226,8 +227,7 @@ def resume_comparison(
             raise InputError(f"{path} names the code {name}: name it too, if you trust it, as a FAMILY beside --resume")
     if not plan["families"] or not plan["seeds"] or set(plan["families"]) != plan["settings"].keys():
         raise InputError(f"{path} plans no families or seeds, or no settings for them: start the comparison anew")
-    root, options = data_root or plan["data_root"], plan.get("data_options", {})
-    image_set = data or sources.load_again(plan["data"], root, options)
+    image_set = images_again(plan, data, data_root)
     check_digest(image_set, plan.get("data_digest", image_set.digest), path)
     check_augmentations(plan.get("augment", []), image_set)
     if jobs is not None:
@@ -385,7 +385,7 @@ def job_of(path: Path, plan: Plan, images: Images, family: str, seed: int) -> di
     """The arguments of `train` for one run of the plan; for its images, those of `load_again`."""
     return {
         "family": family,
-        "data": {"source": plan["data"], "root": images.root, "options": dict(images.options)},
+        "data": {"source": images.known_as, "root": images.root, "options": dict(images.options)},
         "epochs": plan["epochs"],
         "images": plan["images"],
         "minutes": plan["minutes"],

@@ -88,7 +88,7 @@ def estimate_likelihood(
     run: str | Path | Run,
     method: str = "ais",
     *,
-    data: Images | None = None,
+    data: Any = None,
     data_root: str | Path | None = None,
     family: str | None = None,
     setting: str = "quick",

@@ -160,7 +160,7 @@ def train(
 
 def resume(
     run: str | Path | Run,
-    data: Images | None = None,
+    data: Any = None,
     data_root: str | Path | None = None,
     family: str | None = None,
     on_progress: OnProgress = lambda seen, total, record: None,
@@ -171,7 +171,8 @@ def resume(
 
     Args:
         run: the run directory.
-        data: the images, if the run was trained on a set that is not found by name or path.
+        data: the images, or what `likelier.load_images` takes, if they are no longer found by the name or path that
+            the run was begun with; others than those it was begun with are refused.
         data_root: the folder that holds the named sets, if it has moved.
         family: the dotted path of the run's family, if it is not likelier's own; see `load`.
         on_progress: as in `train`.
@@ -300,13 +301,24 @@ def family_of(run: Run, images: Images | Shape, named: str | None) -> Family:
     return build(cls, configure(cls, config["settings"]), images, config["seed"])
 
 
-def images_of(run: Run, data: Images | None = None, data_root: str | Path | None = None) -> Images:
+def images_of(run: Run, data: Any = None, data_root: str | Path | None = None) -> Images:
     """The images that a run was trained on; InputError if they are not found, or are others."""
-    config = run.config
-    root, options = data_root or config.get("data_root"), config.get("data_options", {})
-    images = data or sources.load_again(config["data"], root, options)
+    images = images_again(run.config, data, data_root)
     check_digest(images, run.environment["data_digest"], run.path)
     return images
+
+
+def images_again(begun_with: Mapping[str, Any], data: Any, data_root: str | Path | None) -> Images:
+    """The images that a configuration or a plan names, or those of `data`, in the same shape; not yet checked."""
+    if isinstance(data, Images):
+        return data
+    root, options = data_root or begun_with.get("data_root"), begun_with.get("data_options", {})
+    try:
+        return sources.load_again(begun_with["data"] if data is None else data, root, options)
+    except InputError as error:
+        if data is not None:
+            raise
+        raise InputError(f"{error}; if the images have moved, name them with --data, or data= in Python") from None
 
 
 def check_digest(images: Images, wanted: str, path: Path) -> None:
@@ -314,7 +326,7 @@ def check_digest(images: Images, wanted: str, path: Path) -> None:
     if images.digest != wanted:
         raise InputError(
             f"{images.name} has the digest {images.digest[:12]}…, but {path} was begun with {wanted[:12]}…: "
-            "give the same data, with --data-root if they have moved, with data= if they were made in Python"
+            "give the same data: with --data or --data-root if they have moved, with data= if they were made in Python"
         )
 
 

@@ -9,7 +9,7 @@ from likelier.experiment import load
 from likelier.progress import Terminal, table
 from likelier.run import Run
 
-PASSED_ON = ("observation", "variance", "device", "data_root", "family")
+PASSED_ON = ("observation", "variance", "device", "data", "data_root", "family")
 ONLY_HERE = (*LEAST, "observation", "variance", "device", "full")
 UNITS = {"ais": "moves of a chain", "iwae": "draws", "elbo": "draws"}
 

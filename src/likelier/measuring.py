@@ -26,7 +26,7 @@ from likelier.evidence import Evidence, Measure
 from likelier.experiment import images_of, load
 from likelier.family import Decodes, Encodes, build
 from likelier.files import read_json, write_atomically, write_json
-from likelier.images import Images, as_uint8
+from likelier.images import as_uint8
 from likelier.metrics.neighbours import nearest
 from likelier.reference import OVERLAP, Features, Reference, Values, class_names_missing, noise_of
 from likelier.run import Run
@@ -67,7 +67,7 @@ ALL = (*SAMPLE_MEASURES, *CODE_MEASURES)
 def measure(
     run: str | Path | Run,
     *,
-    data: Images | None = None,
+    data: Any = None,
     data_root: str | Path | None = None,
     family: str | None = None,
     reference: Reference | None = None,
@@ -101,7 +101,7 @@ def measure(
     """
     keys = tuple(ALL) if only is None else chosen_measures(only)
     run = run if isinstance(run, Run) else Run.open(run)
-    images = images_of(run, data or (None if reference is None else reference.images), data_root)
+    images = images_of(run, reference.images if data is None and reference is not None else data, data_root)
     model = load(run, family)
     if reference is None:
         on_stage("extractor")

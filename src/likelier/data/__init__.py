@@ -137,7 +137,7 @@ def load(
     return replace(found, options=options.given(), found=found.digest)
 
 
-def load_again(source: str, root: str | Path | None, options: Mapping[str, Any]) -> Images:
+def load_again(source: Any, root: str | Path | None, options: Mapping[str, Any]) -> Images:
     """What a run or a comparison was begun with, as `Images` remembers it.
 
     Raises:
