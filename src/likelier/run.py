@@ -81,7 +81,7 @@ class State:
             found, wanted = state.digest(), metadata["sha256"]
         except FileNotFoundError:
             raise InputError(f"{path} is missing: the run has no checkpoint to go on from") from None
-        except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
+        except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RecursionError, OSError) as error:
             raise InputError(f"{path} is no checkpoint, or a broken one ({error}); train the run anew") from None
         if found != wanted:
             raise InputError(
