@@ -22,7 +22,7 @@ BENCH ?= quick
 BENCH_quick := --batch 128 512 --rounds 3 --slot 0.2
 BENCH_full := --batch 64 128 512 2048 --rounds 5 --slot 0.7
 
-.PHONY: demo test test-all check bench bench-pythae extractors clean
+.PHONY: demo test test-all test-min check bench bench-pythae extractors clean
 
 demo: $(VENV)/installed
 	@if [ -e $(DEMO)/compare.json ]; then $(BIN)/likelier compare --resume $(DEMO); \
@@ -33,6 +33,10 @@ test: check
 
 test-all: check
 	$(PYTEST)
+
+# With the oldest versions that pyproject.toml allows, torch excepted, in an environment of its own.
+test-min: $(VENV)-min/installed
+	OMP_NUM_THREADS=1 $(VENV)-min/bin/pytest --numprocesses $(CORES) --maxprocesses 8 --dist loadfile -m "not slow"
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check src tests recipes benchmarks docs
@@ -62,6 +66,12 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+$(VENV)-min/installed: constraints-oldest.txt pyproject.toml
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) --no-deps --constraint $< torch
+	$(@D)/bin/pip install --quiet --constraint $< --editable '.[dev]'
+	touch $@
+
 $(VENV)-pythae/installed: constraints.txt
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) --no-deps --constraint constraints.txt torch
@@ -69,4 +79,4 @@ $(VENV)-pythae/installed: constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-pythae $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-min $(VENV)-pythae $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

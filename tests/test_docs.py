@@ -53,6 +53,9 @@ def cheaper(arguments: list[str]) -> list[str]:
 def follow(words: list[str]) -> None:
     """Do what a reader would, as far as it can be done here."""
     elsewhere = any("DATA" in word for word in words) or ELSEWHERE & set(words)
+    if "photos" in words:  # which the tutorial makes; a comparison of them trains an extractor, for a minute
+        elsewhere = elsewhere or "compare" in words or not Path("photos").exists()
+    elsewhere = elsewhere or ("photos-packed" in words and not Path("photos").exists())
     while re.match(r"[A-Z_]+=", words[0]):
         words = words[1:]
     program, arguments = Path(words[0]).name, words[1:]
