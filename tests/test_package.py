@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -43,3 +44,11 @@ def test_the_wheel_works_in_another_environment(wheel: Path, tmp_path: Path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "c" / "report.html").stat().st_size > 50_000
     assert done.stdout.splitlines()[-1] == f"report: {(tmp_path / 'c' / 'report.html').resolve()}"
+
+
+def test_the_oldest_versions_that_are_tested_are_those_that_are_allowed():
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    allowed = [*project["dependencies"], *project["optional-dependencies"]["export"]]
+    tested = (CHECKOUT / "constraints-oldest.txt").read_text().splitlines()
+    wanted = {dependency.replace(">=", "==") for dependency in allowed if not dependency.startswith("torch>")}
+    assert wanted <= set(tested)
