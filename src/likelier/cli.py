@@ -453,14 +453,14 @@ def flat_settings(path: Path, settings: Any) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, 2 for something the user can mend, 128 + N for signal N (130 for Ctrl-C)."""
-    with redirect_stderr(cast(TextIO, Unfailing(sys.stderr))), listening():
+    with redirect_stderr(cast(Any, Unfailing(sys.stderr))), listening():
         return outcome(arguments)
 
 
 class Unfailing:
     """A text file that takes what it can: a full disk, or a reader who has left, must not end what is only told of."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: Any) -> None:
         self.file = file
 
     def __getattr__(self, name: str) -> Any:
@@ -469,7 +469,7 @@ class Unfailing:
     def write(self, text: str) -> int:
         """As much as goes."""
         try:
-            return self.file.write(text)
+            return int(self.file.write(text))
         except OSError:
             self.give_up()
             return len(text)

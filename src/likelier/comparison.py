@@ -26,7 +26,7 @@ from likelier.nn import Networks
 from likelier.reference import Reference, most_samples
 from likelier.rehearsal import rehearse
 from likelier.report import verdicts_on, write_report
-from likelier.run import Run, make_folder
+from likelier.run import Run, make_folder, remove_half_made
 from likelier.side_by_side import train_on_streams, train_side_by_side
 from likelier.stopping import saying
 from likelier.threads import so_many
@@ -254,6 +254,7 @@ def carry_out(path: Path, plan: Plan, images: Images, audience: Audience, allow_
     refusal = f"{path} is being gone on with by another process: wait for it to end"
     with saying(f"go on with --resume {path}"), locked(path / ".lock", refusal):
         sweep(path.glob(".*"))
+        remove_half_made(path)
         return complete(path, plan, images, audience, allow_drift)
 
 

@@ -241,6 +241,7 @@ class Run:
         """Be the one process that writes; InputError if there is another. What a killed one left half-made goes."""
         with locked(self.path / ".lock", f"{self.path} is being trained by another process: wait for it to end"):
             sweep(self.path.rglob(".*"))
+            remove_half_made(self.path)
             yield
 
     def forget_measures(self) -> None:
@@ -300,13 +301,15 @@ def make_folder(path: Path, files: Mapping[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_half_made(path)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=MAKING) as made:
-            with locked(Path(made) / ".lock", f"{made} is in use: choose another --out"):  # tells that we are alive
-                folder = Path(made) / path.name
-                folder.mkdir()
-                for name, content in files.items():
-                    write_json(folder / name, content)
-                folder.rename(path)
+        with (
+            tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=MAKING) as made,
+            locked(Path(made) / ".lock", f"{made} is in use: choose another --out"),  # tells that we are alive
+        ):
+            folder = Path(made) / path.name
+            folder.mkdir()
+            for name, content in files.items():
+                write_json(folder / name, content)
+            folder.rename(path)
         sync_folder(path.parent)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}; choose another --out") from None
@@ -314,6 +317,7 @@ def make_folder(path: Path, files: Mapping[str, Any]) -> None:
 
 def remove_half_made(path: Path) -> None:
     """Remove what a process left that was killed while it made `path`; that of a living one is locked."""
+    path = path.absolute()
     for made in path.parent.glob(f".{escape(path.name)}.*{MAKING}"):
         with suppress(InputError):
             if (made / ".lock").exists() and not made.is_symlink():
@@ -345,7 +349,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def sync(path: Path) -> None:
     """Make what was appended to a file durable, if it is there."""
     if path.exists():
-        with path.open("rb") as file:
+        with naming(path), path.open("rb") as file:
             os.fsync(file.fileno())
 
 
