@@ -194,7 +194,7 @@ def test_a_folder_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path):
 
 
 def test_a_full_disk_under_the_messages_does_not_end_training(tmp_path: Path):
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         words = ["train", "vae", "--images", "4096", "--out", str(tmp_path / "run")]
         command = [sys.executable, "-m", "likelier", *words]
         done = subprocess.run(command, env=ALONE, stderr=full, stdout=subprocess.DEVNULL, timeout=60)
@@ -224,7 +224,7 @@ def test_two_damaged_checkpoints_are_refused(tmp_path: Path):
     cut = cut_after(tmp_path / "cut", 40, "gan", images=8_192, checkpoint_seconds=0)
     for name in ("state.safetensors", "state.previous.safetensors"):
         (cut.path / name).write_bytes(b"nothing")
-    with pytest.raises(InputError, match="previous.safetensors is no checkpoint"):
+    with pytest.raises(InputError, match=r"previous\.safetensors is no checkpoint"):
         resume(cut)
 
 

@@ -75,15 +75,22 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("undisturbed")
 
 
+def moments(chance: random.Random, steps: int, kills: int, near_the_end: bool) -> list[int]:
+    """The steps at which a life of so many is ended: all over it, or in its last moments."""
+    if near_the_end:
+        return [steps - chance.randrange(30), *(chance.randint(1, 20) for _ in range(kills - 1))]
+    return [1 + chance.randrange(steps // kills) for _ in range(kills)]
+
+
 @pytest.mark.parametrize("trial", range(TRIALS))
 @pytest.mark.parametrize("family", names())
 def test_a_run_survives_kills_at_any_step(family: str, trial: int, reference: Path, tmp_path: Path):
     wanted, steps = undisturbed(reference, family)
     chance = random.Random(f"{SEED} {family} {trial}")
     out, kills = tmp_path / family, 0
-    for _ in range(KILLS):
+    for moment in moments(chance, steps, KILLS, near_the_end=trial == 0):
         go_on = ["train", "--resume", str(out), "-q"] if (out / "config.json").exists() else training(family, out)
-        code, said = launched(1 + int(steps * chance.random() ** 2), go_on)  # mostly early: so that all can be used
+        code, said = launched(moment, go_on)
         kills += code == -signal.SIGKILL
         print(f"torture: {family}, trial {trial}: {said.strip().splitlines()[-1] if code else 'reached its end'}")
     if not (out / "done").exists():
@@ -109,9 +116,9 @@ def test_a_comparison_survives_kills_at_any_step(
     wanted, steps = compared
     chance = random.Random(f"{SEED} compare")
     out, kills = tmp_path / "c", 0
-    for trial in range(8):
+    for trial, moment in enumerate(moments(chance, steps, 12, near_the_end=False)):
         go_on = ["compare", "--resume", str(out), "-q"] if (out / "compare.json").exists() else comparing(out, 1)
-        code, said = launched(1 + int(steps * chance.random() ** 2), go_on)
+        code, said = launched(moment, go_on)
         kills += code == -signal.SIGKILL
         print(f"torture: compare, {trial}: {said.strip().splitlines()[-1] if code else 'reached its end'}")
     assert launched(0, ["compare", "--resume", str(out), "-q"])[0] == 0
