@@ -1,5 +1,6 @@
 # make demo   creates .venv and shows four models side by side on embedded data
 # make test   creates .venv and runs the tests
+# make torture kills runs and comparisons at every step of their life, a hundred times, in a quarter of an hour
 # make bench  times training against other loops, in about 7 minutes; BENCH=full takes an hour, LIKELIER_DATA=DATA takes
 #             real images in place of noise, and `make bench-pythae` before it adds pythae in an environment of its own
 #
@@ -22,21 +23,25 @@ BENCH ?= quick
 BENCH_quick := --batch 128 512 --rounds 3 --slot 0.2
 BENCH_full := --batch 64 128 512 2048 --rounds 5 --slot 0.7
 
-.PHONY: demo test test-all test-min check bench bench-pythae extractors clean
+.PHONY: demo test test-all test-min torture check bench bench-pythae extractors clean
 
 demo: $(VENV)/installed
 	@if [ -e $(DEMO)/compare.json ]; then $(BIN)/likelier compare --resume $(DEMO); \
 	else $(BIN)/likelier compare --out $(DEMO) $(DEMO_SETTINGS); fi
 
 test: check
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not torture"
 
 test-all: check
-	$(PYTEST)
+	$(PYTEST) -m "not torture"
+
+# Two at a time, and what each trial did is printed. TORTURE_SEED=1 kills elsewhere.
+torture: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m torture tests/torture --numprocesses 2 --dist worksteal -rP
 
 # With the oldest versions that pyproject.toml allows, torch excepted, in an environment of its own.
 test-min: $(VENV)-min/installed
-	OMP_NUM_THREADS=1 $(VENV)-min/bin/pytest --numprocesses $(CORES) --maxprocesses 8 --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 $(VENV)-min/bin/pytest --numprocesses $(CORES) --maxprocesses 8 --dist loadfile -m "not slow and not torture"
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check src tests recipes benchmarks docs

@@ -14,7 +14,7 @@ from likelier.family import names
 ROOT = Path(likelier.__file__).parent
 
 ROOMS = [  # from the ground up: a room may import from those above it in this list, and from its own line
-    {"errors", "rng", "threads"},
+    {"errors", "rng", "stopping", "threads"},
     {"files", "memory"},
     {"fetching"},
     {"images", "distributions", "losses", "schedules"},

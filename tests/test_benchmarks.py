@@ -131,3 +131,10 @@ def test_packed_sets_are_timed_and_weighed(tmp_path: Path):
     assert found["large set, VAE trained with 2 GB"]["images"] >= 500
     assert found["large set, load"]["anonymous_mib"] < 10
     assert "large set, drawn from a cold disk, images/s" in printed
+
+
+def test_checkpoints_take_less_than_two_percent_of_training(tmp_path: Path):
+    found, printed = run("checkpoints.py", tmp_path, "--data", "digits", "--rounds", 3, "--slot", 0.05)
+    assert set(found) == {"vae", "gan", "dcgan", "vae_gan"}
+    assert all(0 < each["share"] < 0.02 for each in found.values())
+    assert printed.count("% of 60 s") == 4

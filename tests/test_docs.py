@@ -115,6 +115,13 @@ def test_documents_link_to_what_is_there():
             assert "://" in target or (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
+def test_every_promise_of_reliability_is_kept_by_a_test_that_is_there():
+    named = re.findall(r"`(tests/\S+)::(test_\w+)`", (ROOT / "docs/reliability.md").read_text(encoding="utf-8"))
+    assert len(named) > 20
+    for file, test in named:
+        assert re.search(rf"^def {test}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), f"{file}::{test}"
+
+
 def test_contributing_says_how_to_add_a_model_and_it_works(folder: Path):
     (model, test), shell = python_and_shell("CONTRIBUTING.md")
     (folder / "my_models").mkdir()

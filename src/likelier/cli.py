@@ -5,14 +5,17 @@ import gc
 import importlib.metadata
 import math
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO, cast
 
 from likelier.errors import InputError, in_one_line, nearest, printable, unknown
 from likelier.files import yaml_of
+from likelier.stopping import WORDS, listening
 
 Options = argparse.Namespace
 
@@ -349,6 +352,9 @@ def training_options(parser: Parser) -> None:
         "--augment", type=listed, metavar="KIND,…", help="change training images each time: shift, flip (not at all)"
     )
     parser.add_argument("--resume", type=text, metavar="DIR", help="go on with what was begun in DIR")
+    parser.add_argument(
+        "--allow-drift", action="store_true", help="go on with --resume though versions or settings have changed"
+    )
 
 
 def judging_options(parser: Parser) -> None:
@@ -491,7 +497,44 @@ def flat_settings(path: Path, settings: Any) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0, 2 for something the user can mend, 130 for an interrupt."""
+    """Run one command; the exit code is 0, 2 for something the user can mend, 128 + N for signal N (130 for Ctrl-C)."""
+    with redirect_stderr(cast(Any, Unfailing(sys.stderr))), listening():
+        return outcome(arguments)
+
+
+class Unfailing:
+    """A text file that takes what it can: a full disk, or a reader who has left, must not end what is only told of."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+    def write(self, text: str) -> int:
+        """As much as goes."""
+        try:
+            return int(self.file.write(text))
+        except OSError:
+            self.give_up()
+            return len(text)
+
+    def flush(self) -> None:
+        """As much as goes."""
+        try:
+            self.file.flush()
+        except OSError:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Nothing is told from here on; what is left over is not tried again at exit, which would change its code."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
+
+
+def outcome(arguments: Sequence[str] | None) -> int:
+    """The exit code, when the command has been carried out and whatever went wrong was told."""
     try:
         with warnings.catch_warnings():
             warnings.showwarning = warn
@@ -505,8 +548,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return complain(told)
     except KeyboardInterrupt as interrupt:  # it carries how what was begun goes on
-        complain(f"interrupted; {interrupt}" if str(interrupt) else "interrupted")
-        return 130
+        number = getattr(interrupt, "number", signal.SIGINT)
+        complain("; ".join(filter(None, (WORDS[number], str(interrupt)))))
+        return 128 + number
     return 0
 
 

@@ -87,6 +87,12 @@ def refuse_with_resume(given: Given, allowed: tuple[str, ...]) -> None:
         raise InputError(f"{named} beside --resume: leave it out, what was begun goes on with the options it has")
 
 
+def refuse_drift_without_resume(given: Given) -> None:
+    """Nothing has been begun that could drift."""
+    if given.get("allow_drift"):
+        raise InputError("--allow-drift without --resume: leave it out, or name with --resume what is to go on")
+
+
 def named_family(given: Given, runs: Sequence[Run]) -> str | None:
     """The family that was named for these runs; InputError if none of them has it."""
     named: str | None = given.get("family")
@@ -100,13 +106,14 @@ def named_family(given: Given, runs: Sequence[Run]) -> str | None:
 
 def resumed(given: Given, audience: Terminal) -> Run:
     """The run of --resume, gone on with; one that has ended is left as it is, with a word."""
-    refuse_with_resume(given, ("data", "data_root", "family"))
+    refuse_with_resume(given, (*WHERE, "family", "allow_drift"))
     run = Run.open(given["resume"])
     family = named_family(given, [run])
     if run.done is not None:
         audience.note(f"{run.path} had {run.done['status']} already: there was nothing to go on with")
     audience.training(run.path.name, 1, 1)
-    return resume_run(run, **chosen(given, WHERE), family=family, on_progress=audience.progress)
+    options = chosen(given, (*WHERE, "allow_drift"))
+    return resume_run(run, **options, family=family, on_progress=audience.progress)
 
 
 def images_asked_for(given: Given, audience: Terminal) -> Images:
@@ -130,15 +137,11 @@ def compare(given: Given) -> None:
     with Terminal(given.get("quiet", False)) as audience:
         if "resume" in given:
             trusted = [name for name in given.get("families", []) if "." in name]
-            refuse_with_resume(given, (*WHERE, "table", "jobs", *(["families"] if trusted else [])))
-            comparison = resume_comparison(
-                given["resume"],
-                **chosen(given, WHERE),
-                audience=audience,
-                families=trusted,
-                jobs=given.get("jobs"),
-            )
+            own = (*WHERE, "jobs", "allow_drift")
+            refuse_with_resume(given, (*own, "table", *(["families"] if trusted else [])))
+            comparison = resume_comparison(given["resume"], **chosen(given, own), audience=audience, families=trusted)
         else:
+            refuse_drift_without_resume(given)
             families = given.get("families", FAMILIES)
             settings_by_family(families, given.get("settings", {}))  # refused before the images are read
             options = chosen(given, (*TRAINING, "seeds", "settings", "jobs"))
@@ -152,6 +155,11 @@ def compare(given: Given) -> None:
     print_path("report", comparison.report, given)
     if not any(comparison.results):
         raise InputError(f"none of the {len(comparison.runs)} runs could be measured: the notes above say why")
+    if comparison.failed:
+        raise InputError(
+            f"{len(comparison.failed)} of {len(comparison.runs)} runs failed ({', '.join(comparison.failed)}): "
+            f"--resume {comparison.path} tries again, with --jobs 1 if memory was short"
+        )
 
 
 def table_file(given: Given) -> Path | None:
@@ -261,6 +269,7 @@ def train(given: Given) -> None:
         if "resume" in given:
             run = resumed(given, audience)
         else:
+            refuse_drift_without_resume(given)
             family = given.get("family", "vae")
             settings = settings_by_family([family], given.get("settings", {}))[family]
             options = chosen(given, (*TRAINING, "checkpoint_seconds", "looks"))

@@ -14,11 +14,11 @@ from typing_extensions import TypedDict
 from likelier import data as sources
 from likelier.augmentation import check_augmentations
 from likelier.errors import InputError, unknown
-from likelier.experiment import CHECKPOINT_SECONDS, Budget, check_digest, images_again, resume, train, whole
-from likelier.family import build, configure, find, names
+from likelier.experiment import CHECKPOINT_SECONDS, Budget, changes, check_digest, images_again, resume, train, whole
+from likelier.family import build, configure, find, names, settings_of
 from likelier.features import SEEDS, Extractor, at_hand, check_usable, extractor
 from likelier.features.onnx import ONNX
-from likelier.files import read_json
+from likelier.files import locked, read_json, sweep, write_json
 from likelier.images import Images
 from likelier.loop import resolve_device
 from likelier.measuring import measure, read_measures
@@ -26,8 +26,9 @@ from likelier.nn import Networks
 from likelier.reference import Reference, most_samples
 from likelier.rehearsal import rehearse
 from likelier.report import verdicts_on, write_report
-from likelier.run import Run, make_folder
+from likelier.run import Run, make_folder, remove_half_made
 from likelier.side_by_side import train_on_streams, train_side_by_side
+from likelier.stopping import saying
 from likelier.threads import so_many
 from likelier.verdict import FEW, PRIMARY, Verdict, announcement
 
@@ -113,6 +114,8 @@ class Comparison:
     """What `likelier.measure` returned for each run; None where it could not be measured."""
     verdicts: tuple[Verdict, ...] = ()
     """What may be said of each pair of families; none of a single one."""
+    failed: tuple[str, ...] = ()
+    """The runs whose processes died twice, each with the reason; they are shown as far as they got."""
 
     @property
     def report(self) -> Path:
@@ -206,12 +209,14 @@ def resume_comparison(
     audience: Audience | None = None,
     families: Sequence[str] = (),
     jobs: int | None = None,
+    allow_drift: bool = False,
 ) -> Comparison:
     """Go on with a comparison that was interrupted; one that had ended only has its report written again.
 
     `data` and `data_root` as in `likelier.resume`.
     `families` are those, if any, that go by a dotted path: a folder from somebody else may not name code to be run.
-    `jobs` as in `compare`, if another number than at first; the runs have as many threads as at first.
+    `jobs` as in `compare`, if another number than at first; the runs have as many threads as at first. `allow_drift` as
+    in `resume`. Runs that had failed are tried again.
 
     Raises:
         InputError: `path` holds no comparison.
@@ -232,7 +237,7 @@ def resume_comparison(
     check_augmentations(plan.get("augment", []), image_set)
     if jobs is not None:
         plan["jobs"] = jobs
-    return carry_out(path, plan, image_set, audience or Silence())
+    return carry_out(path, plan, image_set, audience or Silence(), allow_drift)
 
 
 def read_plan(path: Path) -> Plan:
@@ -244,15 +249,16 @@ def read_plan(path: Path) -> Plan:
         raise InputError(f"{path} is no plan of format {FORMAT} ({where or 'all of it'}): start anew") from None
 
 
-def carry_out(path: Path, plan: Plan, images: Images, audience: Audience) -> Comparison:
+def carry_out(path: Path, plan: Plan, images: Images, audience: Audience, allow_drift: bool = False) -> Comparison:
     """Whatever of the plan is not done yet, then the report."""
-    try:
-        return complete(path, plan, images, audience)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"go on with --resume {path}") from None
+    refusal = f"{path} is being gone on with by another process: wait for it to end"
+    with saying(f"go on with --resume {path}"), locked(path / ".lock", refusal):
+        sweep(path.glob(".*"))
+        remove_half_made(path)
+        return complete(path, plan, images, audience, allow_drift)
 
 
-def complete(path: Path, plan: Plan, images: Images, audience: Audience) -> Comparison:
+def complete(path: Path, plan: Plan, images: Images, audience: Audience, allow_drift: bool) -> Comparison:
     """Train, measure, report."""
     if early := announcement(len(plan["seeds"]), len(plan["families"])):
         audience.note(early)
@@ -260,30 +266,49 @@ def complete(path: Path, plan: Plan, images: Images, audience: Audience) -> Comp
     brought = ONNX(plan["extractor"]) if plan["extractor"] else None
     declared = brought or at_hand(images)
     folders = [path / "runs" / f"{family}-seed{seed}" for family, seed in wanted]
+    for folder, (family, _) in zip(folders, wanted, strict=True):
+        if (folder / "config.json").exists() and not allow_drift:
+            check_planned(Run.open(folder), plan, family)
     reference = None
     if any(measured_as_declared(folder, images, declared) is None for folder in folders):
         # Before the training, which logs distances in its features.
         own = prepared(images, audience, SEEDS if len(plan["seeds"]) >= FEW else SEEDS[:1])
         reference = Reference(images, declared := brought or own[0], own)
-    train_at_once(path, plan, images, wanted, audience)
+    failed = train_at_once(path, plan, images, wanted, audience, allow_drift)
     runs = [
-        trained(path, plan, images, family, seed, audience, (number, len(wanted)))
-        for number, (family, seed) in enumerate(wanted, start=1)
+        trained(path, plan, images, family, seed, audience, (number, len(wanted)), allow_drift)
+        if str(folder) not in failed
+        else Run.open(folder)
+        for number, (folder, (family, seed)) in enumerate(zip(folders, wanted, strict=True), start=1)
     ]
     results: list[Mapping[str, Any] | None] = []
     for (family, _), run in zip(wanted, runs, strict=True):
         result = measured_as_declared(run.path, images, declared)
-        if result is None:
+        if result is None and str(run.path) not in failed:
             assert reference is not None  # which was made for the runs that had no measures
             audience.stage(f"measuring {run.path.name}")
             result = measured(run, family, reference, audience)
         results.append(result)
     audience.stage("writing the report")
     paths = [run.path for run in runs]
-    comparison = Comparison(path, tuple(runs), tuple(results), tuple(verdicts_on(paths)))
+    given_up = tuple(f"{Path(out).name}: {reason}" for out, reason in failed.items())
+    comparison = Comparison(path, tuple(runs), tuple(results), tuple(verdicts_on(paths)), given_up)
     title = f"{', '.join(plan['families'])} on {images.name}"
     write_report(paths, comparison.report, title=title, command=command_of(plan), declared=True)
     return comparison
+
+
+def check_planned(run: Run, plan: Plan, family: str) -> None:
+    """InputError if a run was begun under another plan than this: somebody has changed one of the two."""
+    config, settings = run.config, settings_of(configure(find(family), plan["settings"][family]))
+    budget = {"epochs": plan["epochs"], "minutes": plan["minutes"], "images": plan["images"]}
+    asked: dict[str, Any] = {name: value for name, value in budget.items() if value is not None}
+    asked |= {"family": family, "augment": plan.get("augment", []), "settings": settings}
+    if changed := changes({"augment": [], **{name: config.get(name) for name in asked}}, asked):
+        raise InputError(
+            f"{run.path} was begun under another plan: {', '.join(changed)}; wanted the plan as it was, or "
+            "--allow-drift, which leaves the run with what it has"
+        )
 
 
 def measured_as_declared(path: Path, images: Images, judge: Extractor | None) -> dict[str, Any] | None:
@@ -332,25 +357,43 @@ def workers_for(plan: Plan, images: Images) -> int:
 
 
 def train_at_once(
-    path: Path, plan: Plan, images: Images, wanted: Sequence[tuple[str, int]], audience: Audience
-) -> None:
-    """Those runs of the plan that are not done, if several are trained at the same time."""
+    path: Path,
+    plan: Plan,
+    images: Images,
+    wanted: Sequence[tuple[str, int]],
+    audience: Audience,
+    allow_drift: bool,
+) -> dict[str, str]:
+    """Those runs of the plan that are not done, if several are trained at the same time; why each failed that did."""
     waiting = [
-        job
+        job | {"allow_drift": allow_drift}
         for family, seed in wanted
         if not (Path((job := job_of(path, plan, images, family, seed))["out"]) / "done").exists()
     ]
     workers = workers_for(plan, images)
+    failed: dict[str, str] = {}
     if workers < 2 or not waiting:
-        return
+        return failed
     audience.training(f"{len(waiting)} runs, {min(workers, len(waiting))} at a time", 1, 1)
     together = Together(len(waiting), audience)
     if resolve_device(plan["device"]).type == "cuda":
         train_on_streams(waiting, images, workers, together.on_news)
     else:
-        train_side_by_side(waiting, workers, threads_of(plan), together.on_news)
+        failed = train_side_by_side(waiting, workers, threads_of(plan), together.on_news)
+    for out, reason in failed.items():
+        give_up(Path(out), path, reason)
     for job in waiting:
         tell_how_it_ended(Run.open(job["out"]), audience)
+    return failed
+
+
+def give_up(folder: Path, path: Path, reason: str) -> None:
+    """Write down in the run that it failed; InputError if it never came to be one, as nothing could be shown of it."""
+    if not (folder / "config.json").exists():
+        raise InputError(
+            f"{folder} could not be begun: {reason}; --resume {path} tries again, with --jobs 1 one by one"
+        )
+    write_json(folder / "failed.json", {"message": reason})
 
 
 def threads_of(plan: Plan) -> int:
@@ -406,6 +449,7 @@ def trained(
     seed: int,
     audience: Audience,
     place: tuple[int, int],
+    allow_drift: bool,
 ) -> Run:
     """One run of the plan: as it is if it is done, resumed if it was begun, else trained from the start."""
     folder = path / "runs" / f"{family}-seed{seed}"
@@ -413,7 +457,7 @@ def trained(
         return Run.open(folder)
     audience.training(f"{family}, seed {seed}", *place)
     if (folder / "config.json").exists():
-        run = resume(folder, images, family=family, on_progress=audience.progress)
+        run = resume(folder, images, family=family, on_progress=audience.progress, allow_drift=allow_drift)
     else:
         job = job_of(path, plan, images, family, seed) | {"data": images}
         with so_many(threads_of(plan)):

@@ -17,6 +17,7 @@ from likelier.images import Images
 from likelier.looking import contact_sheet, statistics
 from likelier.packing import pack as pack_images
 from likelier.progress import Terminal, table
+from likelier.stopping import saying
 
 
 def list_sets(given: Given) -> None:
@@ -142,10 +143,8 @@ def fetch_files(remotes: Sequence[Remote], folder: Path, audience: Terminal) -> 
             on_progress=in_kilobytes(audience),
             on_wait=partial(audience.note, f"another process is fetching {remote.name}: waiting for it"),
         )
-        try:
+        with saying("the same command goes on where it stopped"):
             fetch_file(remote, folder, listener=listener)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("the same command goes on where it stopped") from None
 
 
 def announce(remote: Remote, audience: Terminal, host: str) -> None:

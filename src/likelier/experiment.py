@@ -4,7 +4,8 @@ import operator
 import platform
 import subprocess
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +21,8 @@ from likelier.features import Extractor, at_hand, check_usable, extractor
 from likelier.images import Images, Shape
 from likelier.loop import LOOKS, Game, OnProgress, images_per_second, load_weights, resolve_device, turns_of
 from likelier.rehearsal import rehearse
-from likelier.run import MOST_LOOKS, Run
+from likelier.run import MOST_LOOKS, Run, State
+from likelier.stopping import check, patiently, saying
 from likelier.threads import so_many
 from likelier.watch import Watch
 
@@ -164,10 +166,12 @@ def resume(
     data_root: str | Path | None = None,
     family: str | None = None,
     on_progress: OnProgress = lambda seen, total, record: None,
+    allow_drift: bool = False,
 ) -> Run:
     """Go on with an interrupted run, and end bit for bit as if it had never been interrupted.
 
-    That holds on the same kind of machine with the same versions; threads and device are the run's own.
+    That holds on the same kind of machine with the same versions; threads and device are the run's own. A checkpoint
+    that is damaged gives way to the one before it, with a warning.
 
     Args:
         run: the run directory.
@@ -176,66 +180,116 @@ def resume(
         data_root: the folder that holds the named sets, if it has moved.
         family: the dotted path of the run's family, if it is not likelier's own; see `load`.
         on_progress: as in `train`.
+        allow_drift: go on even if settings, versions or the processor have changed since. The rest is not the same bit
+            for bit then, which is said and written into the run (drift.json).
 
     Raises:
-        InputError: no run, a damaged checkpoint, or data that are not those the run began with.
+        InputError: no run, no whole checkpoint, data that are not those the run began with, or anything else that has
+            changed.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     if run.done is None:
         recorded = run.environment
         image_set = images_of(run, data, data_root)
-        warn_of_drift(run)
         with so_many(max(1, recorded["threads"])):
-            go_on(run, image_set, resolve_device(recorded["device"]), on_progress, family)
+            go_on(run, image_set, resolve_device(recorded["device"]), on_progress, family, allow_drift)
     return run
 
 
-def warn_of_drift(run: Run) -> None:
-    """Say where exactness is lost: it holds for the same versions on the same kind of machine only."""
-    then = run.environment
-    changed = [f"{name} {then.get(name)}" for name in ("torch", "numpy") if then.get(name) != version(name)]
-    if then["device"] == "cpu" and then.get("device_name") != processor():
-        changed.append(f"a {then.get('device_name')}")
+def settle_drift(run: Run, state: State | None, judge: Extractor | None, allowed: bool) -> None:
+    """InputError if the rest of the run would not be what it would have been; by request it is only said and recorded.
+
+    Whoever edits config.json, or goes on elsewhere, would otherwise have a run that no command gives again.
+    """
+    then, images = run.environment, state.scalars["images"] if state else 0
+    bound = state.scalars.get("bound_to") if state else None
+    bound = bound if isinstance(bound, dict) else run.bound_to
+    here = {name: version(name) for name in ("likelier", "torch", "numpy")}
+    here["device_name"] = device_name(torch.device(then["device"]))
+    changed = [*changes(bound, run.bound_to), *changes({name: then.get(name) for name in here}, here)]
+    if judge and judge.name != run.config.get("watched_in"):
+        changed += changes({"watched_in": run.config.get("watched_in")}, {"watched_in": judge.name})
+    if changed and not allowed:
+        raise InputError(
+            f"{run.path} would not go on bit for bit: {', '.join(changed)}; wanted all as it was when the run was "
+            "begun, or --allow-drift, which is recorded in the run"
+        )
     if changed:
-        warnings.warn(f"{run.path} was begun with {', '.join(changed)}: it goes on, but not bit for bit", stacklevel=3)
+        run.note_drift(images, changed)
+        warnings.warn(f"{run.path} goes on, but not bit for bit: {', '.join(changed)}", stacklevel=2)
+    if state and then.get("commit") != (now := commit()):
+        warnings.warn(f"{run.path} was begun at commit {then.get('commit')}, and goes on at {now}", stacklevel=2)
 
 
-def go_on(run: Run, images: Images, device: torch.device, on_progress: OnProgress, family: str | None = None) -> None:
-    """Play the run's game to its end, from its checkpoint if it has one."""
-    try:
-        for _ in going_on(run, images, device, on_progress, family):
-            pass
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"go on with --resume {run.path}") from None
+def changes(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """What differs, in words; the settings of a family one by one.
+
+    >>> changes({"seed": 0, "settings": {"lr": 0.1}}, {"seed": 0, "settings": {"lr": 0.2}})
+    ['settings.lr is 0.2 and was 0.1']
+    """
+    found = []
+    for name in {**then, **now}:
+        old, new = then.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += changes(old, new, f"{prefix}{name}.")
+        elif old != new:
+            found.append(f"{prefix}{name} is {new} and was {old}")
+    return found
+
+
+def go_on(
+    run: Run,
+    images: Images,
+    device: torch.device,
+    on_progress: OnProgress,
+    family: str | None = None,
+    allow_drift: bool = False,
+) -> None:
+    """Play the run's game to its end, from its checkpoint if it has one; whoever is asked to stop saves it first."""
+    playing = going_on(run, images, device, on_progress, family, allow_drift)
+    with saying(f"go on with --resume {run.path}"), patiently(), closing(playing) as turns:
+        for _ in turns:
+            check()
 
 
 def going_on(
-    run: Run, images: Images, device: torch.device, on_progress: OnProgress, family: str | None = None
-) -> Iterator[None]:
-    """The same with a pause at every turn, in which other runs may be played."""
-    with run.writing():
-        run.forget_measures()
-        yield from playing_on(run, images, device, on_progress, family)
+    run: Run,
+    images: Images,
+    device: torch.device,
+    on_progress: OnProgress,
+    family: str | None = None,
+    allow_drift: bool = False,
+) -> Generator[None, None, None]:
+    """The same with a pause at every turn, in which other runs may be played, or this one closed and thereby saved."""
+    try:
+        with run.writing():
+            run.forget_measures()
+            yield from playing_on(run, images, device, on_progress, family, allow_drift)
+    except OSError as error:
+        if error.filename is None:  # of a callback: all that is written here is named
+            raise
+        found = f"{error.filename} cannot be used: {error.strerror}"
+        raise InputError(f"{found}; when that is mended, go on with --resume {run.path}") from None
 
 
 def playing_on(
-    run: Run, images: Images, device: torch.device, on_progress: OnProgress, family: str | None
+    run: Run, images: Images, device: torch.device, on_progress: OnProgress, family: str | None, allow_drift: bool
 ) -> Iterator[None]:
     """The same, while nobody else writes."""
     config = run.config
     if list(images.shape) != config["shape"]:
         raise InputError(f"{run.path} was trained on images of {config['shape']}, {images.name} has {images.shape}")
-    begun = (run.path / "state.safetensors").exists()
-    model = family_of(run, images.shape if begun else images, family)
+    state, judge = run.state_to_go_on_from() if run.begun else None, judge_of(run, images)
+    settle_drift(run, state, judge, allow_drift)
+    model = family_of(run, images.shape if state else images, family)
     augment = check_augmentations(config.get("augment", []), images)
     game = Game(model, images, config["seed"], config["images"], device, augment)
-    if begun:
-        state = run.state()
+    if state:
         game.restore(state)
         run.rewind(state)
     else:
         run.rewind_to_start()
-    watch, looks = Watch(run, images, judge_of(run, images)), config.get("looks", LOOKS)
+    watch, looks = Watch(run, images, judge), config.get("looks", LOOKS)
     yield from turns_of(game, run, watch, on_progress, config["checkpoint_seconds"], looks)
 
 
@@ -250,17 +304,7 @@ def extractor_at_hand(images: Images) -> Extractor | None:
 
 def judge_of(run: Run, images: Images) -> Extractor | None:
     """The extractor that the run was begun with: whether it logs distances must not depend on a cache."""
-    name = run.config.get("watched_in")
-    if name is None:
-        return None
-    found = extractor(images)
-    if found.name != name:
-        warnings.warn(
-            f"{run.path} was begun with distances in the features of {name}, which is not at hand: they go on in "
-            f"those of {found.name}, and do not compare with the earlier ones",
-            stacklevel=2,
-        )
-    return found
+    return None if run.config.get("watched_in") is None else extractor(images)
 
 
 def load(run: str | Path | Run, family: str | None = None) -> Family:
@@ -337,11 +381,16 @@ def environment(device: torch.device, images: Images) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": device.type,
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
+        "device_name": device_name(device),
         "threads": torch.get_num_threads(),
         "commit": commit(),
         "data_digest": images.digest,
     }
+
+
+def device_name(device: torch.device) -> str:
+    """What computes, as its maker calls it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
 
 
 def processor() -> str:

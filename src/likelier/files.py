@@ -7,13 +7,17 @@ import json
 import os
 import stat
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from likelier.errors import InputError
+
+LOOK_SECONDS = 0.2
+"""How long a process that only asks who holds a lock may have it; it takes a thousandth of that."""
 
 
 def cache_folder() -> Path:
@@ -75,14 +79,17 @@ def read_at_most(file: io.BufferedIOBase, limit: int, piece: int = 1 << 20) -> b
     return content
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Put `content` at `path`, so that a reader, or a power cut, finds either the old file or the new one."""
+def write_atomically(path: Path, content: bytes, former: Path | None = None) -> None:
+    """Put `content` at `path`, so that a reader, or a power cut, finds either the old file or the new one.
+
+    The old file is kept as `former`, if that is given.
+    """
     with naming(path):
-        replace_file(path, content)
+        replace_file(path, content, former)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write beside `path`, sync, rename."""
+def replace_file(path: Path, content: bytes, former: Path | None = None) -> None:
+    """Write beside `path`, sync, keep what was there, rename."""
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(fd, "wb") as file:
@@ -90,11 +97,62 @@ def replace_file(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
             os.fchmod(file.fileno(), 0o644)
+        if former is not None and path.exists():
+            keep_as(path, former)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def keep_as(path: Path, former: Path) -> None:
+    """Give the file at `path` a second name, which may be another file's until then."""
+    beside = former.with_name(f".{former.name}.link")
+    beside.unlink(missing_ok=True)
+    try:
+        os.link(path, beside)
+    except OSError:  # a file system without hard links: for a moment there is nothing at `path`
+        path.replace(former)
+    else:
+        beside.replace(former)
+
+
+@contextmanager
+def locked(path: Path, refusal: str) -> Iterator[None]:
+    """Hold the lock in the file at `path`; InputError if another process has it. The lock of a dead one is nobody's."""
+    with opened_for_change(path) as lock:  # closing it unlocks
+        if not taken(lock, fcntl.LOCK_EX, LOOK_SECONDS):
+            raise InputError(refusal)
+        yield
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock in this file."""
+    try:
+        with opened(path) as lock:
+            return not taken(lock, fcntl.LOCK_SH)
+    except FileNotFoundError:
+        return False
+
+
+def taken(lock: BinaryIO, kind: int, patience: float = 0.0) -> bool:
+    """Whether the lock could be had, within so many seconds."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.01)
+
+
+def sweep(paths: Iterable[Path]) -> None:
+    """Remove the files among `paths` that a killed process left half-written: hidden ones that are no locks."""
+    for left_over in [p for p in paths if not p.name.endswith(".lock") and p.is_file()]:
+        left_over.unlink()
 
 
 @contextmanager

@@ -13,11 +13,21 @@ from likelier.measuring import read_measures
 from likelier.run import Run
 from likelier.verdict import PRIMARY
 
-Standing = Literal["running", "finished", "diverged", "unfinished", "unreadable"]
+Standing = Literal["running", "finished", "diverged", "unfinished", "failed", "unreadable"]
 ENDED = ("finished", "diverged")
 DEEPEST = 4
 """Folders below the one that is listed: runs/COMPARISON/runs/RUN, with one to spare."""
-FILES = ("config.json", "environment.json", "metrics.jsonl", "timing.jsonl", "done", "measures.json", "figures.npz")
+FILES = (
+    "config.json",
+    "environment.json",
+    "drift.json",
+    "failed.json",
+    "metrics.jsonl",
+    "timing.jsonl",
+    "done",
+    "measures.json",
+    "figures.npz",
+)
 OWN = frozenset(
     (*FILES, "samples", "reconstructions", "likelihood.json", ".lock", "compare.json", "report.html", "runs")
 )
@@ -86,8 +96,8 @@ def listed(path: Path) -> Listed:
     try:
         run = Run.open(path)
         config, done, log = run.config, run.done, run.metrics()
-        standing: Any = done["status"] if done else "running" if run.is_running() else "unfinished"
-        if standing not in (*ENDED, "running", "unfinished"):
+        standing: Any = done["status"] if done else standing_of(run)
+        if standing not in (*ENDED, "running", "unfinished", "failed"):
             raise InputError(f"{path / 'done'} has status = {standing!r}: wanted {' or '.join(ENDED)}")
         distance, measured = distance_of(path, log)
         return Listed(
@@ -109,6 +119,13 @@ def listed(path: Path) -> Listed:
     except (InputError, OSError) as error:
         reason = str(error) if isinstance(error, InputError) else f"{error.filename}: {error.strerror}"
         return Listed(path, "unreadable", bytes=size, changed=changed, reason=reason, comparison=comparison_of(path))
+
+
+def standing_of(run: Run) -> Standing:
+    """How a run stands that has not ended; it has failed if a comparison gave it up."""
+    if run.is_running():
+        return "running"
+    return "unfinished" if run.failed is None else "failed"
 
 
 def comparison_of(path: Path) -> Path | None:
@@ -198,7 +215,9 @@ def check_removable(folder: Path, runs: Sequence[Listed], force: bool) -> None:
         return
     for run in runs:
         if not run.ended:
-            why = {"running": "is being trained", "unreadable": "cannot be read"}.get(run.standing, "is unfinished")
+            why = {"running": "is being trained", "unreadable": "cannot be read", "failed": "has failed"}.get(
+                run.standing, "is unfinished"
+            )
             raise InputError(f"{run.path} {why}: it is removed with --force only")
     if (folder / "compare.json").is_file() and not (folder / "report.html").exists():
         raise InputError(f"{folder} is an unfinished comparison: it is removed with --force only")

@@ -94,6 +94,7 @@ class Game:
         self.family = family.to(device).train()
         self.budget = budget
         self.turns = 0
+        self.window: list[dict[str, Tensor]] = []
         self.players = family.players()
         self.parameters = {name: player.parameters() for name, player in self.players.items()}
         self.optimisers = {
@@ -178,6 +179,8 @@ class Game:
         for player, optimiser in self.optimisers.items():
             tensors |= {f"optimiser/{player}/{name}": t for name, t in optimiser.state().items()}
         tensors["noise"] = self.step.noise.get_state()
+        for n, scalars in enumerate(self.window):  # numbered, so that sorted names are in the order of the log
+            tensors |= {f"window/{n:03}/{k:02}/{name}": t for k, (name, t) in enumerate(scalars.items())}
         copies = {name: t.detach().clone() for name, t in tensors.items()}
         return State(copies, {"turns": self.turns, "images": self.seen})
 
@@ -191,6 +194,7 @@ class Game:
         self.step.noise.set_state(state.tensors["noise"])
         self.step.batches.position = state.scalars["images"]
         self.turns = state.scalars["turns"]
+        self.window = window_in(state, self.step.noise.device)
         self.moves = self.taped()  # an earlier tape plays on the optimisers' earlier memory
 
 
@@ -247,6 +251,15 @@ def load_optimiser(optimiser: Adam, state: State, prefix: str) -> None:
         optimiser.restore(kept)
     except (KeyError, RuntimeError) as error:
         raise InputError(f"the checkpoint does not fit the configuration of the run: {prefix}{error}") from None
+
+
+def window_in(state: State, device: torch.device) -> list[dict[str, Tensor]]:
+    """What the turns since the last line of the log gave, in the order in which they gave it."""
+    window: dict[str, dict[str, Tensor]] = {}
+    for key in sorted(key for key in state.tensors if key.startswith("window/")):
+        _, turn, _, name = key.split("/", 3)
+        window.setdefault(turn, {})[name] = state.tensors[key].to(device)
+    return list(window.values())
 
 
 def looks(budget: int, batch: int, count: int = LOOKS) -> list[int]:
@@ -308,8 +321,8 @@ def turns_of(
 ) -> Iterator[None]:
     """Play until the budget is spent, from wherever `game` stands, and record everything in `run`; pause at every turn.
 
-    Logs are means over a window of turns. Checkpoints fall on the ends of windows, so that no half-filled window is
-    part of the state, and nothing that depends on the clock reaches metrics.jsonl.
+    Logs are means over a window of turns, and nothing that depends on the clock reaches metrics.jsonl. Whoever closes
+    this at a pause leaves a checkpoint of that very turn.
     """
     batch = game.step.batch
     window_length = min(100, -(-game.budget // (WINDOWS * batch)))
@@ -318,17 +331,16 @@ def turns_of(
     if game.seen == 0:
         run.save(game.state())  # first: its log is empty, so that a resume from it looks again
         look(game, run, evaluate)
-    window: list[dict[str, Tensor]] = []
     saved = time.monotonic()
     clock.start()
     while game.seen < game.budget:
         before = game.seen
-        window.append(game.turn())
+        game.window.append(game.turn())
         window_ends = game.turns % window_length == 0 or game.seen >= game.budget
         if window_ends:
-            record = mean_of([*window, game.gradient_norms()])
+            record = mean_of([*game.window, game.gradient_norms()])
             clock.stop()
-            window.clear()
+            game.window.clear()
             run.log({"images": game.seen, "turns": game.turns, **record})
             run.log_timing({"images": game.seen, "seconds": round(clock.seconds, 3)})
             on_progress(game.seen, game.budget, record)
@@ -342,7 +354,11 @@ def turns_of(
             run.save(game.state())
             saved = time.monotonic()
         clock.stop()  # while others may be played
-        yield
+        try:
+            yield
+        except GeneratorExit:
+            run.save(game.state())
+            raise
         clock.start()
     finish(run, game, clock, "finished", "")
 

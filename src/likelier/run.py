@@ -7,23 +7,28 @@
     samples/          fixed-noise samples at log-spaced points, named by the images seen
     reconstructions/  of fixed test images, where the family encodes
     state.safetensors the last checkpoint, whole and hashed
+    state.previous.safetensors  the one before, while the run is trained: in case the last one is damaged
+    drift.json        what was no longer as at first when the run went on by request (`allow_drift`)
+    failed.json       why a comparison gave the run up, unfinished; gone when it goes on
     done              written last: how the run ended
 
 A run knows no model: its state is named tensors and scalars.
 """
 
-import fcntl
 import hashlib
 import json
 import math
 import os
+import shutil
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
+from glob import escape
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -31,13 +36,16 @@ import torch
 from torch import Tensor
 
 from likelier.errors import InputError
-from likelier.files import naming, opened, opened_for_change, read_json, sync_folder, write_atomically, write_json
+from likelier.files import is_held, locked, naming, read_json, sweep, sync_folder, write_atomically, write_json
 
 FORMAT = 1
 MOST_LOOKS = 10_000
-LOOK_SECONDS = 0.2
-"""How long a process that lists runs may hold the lock of one; it takes a thousandth of that."""
 LOGS = ("metrics.jsonl", "timing.jsonl")
+FREE = ("data", "data_root", "checkpoint_seconds")
+"""What of a configuration may be changed without changing the run."""
+MAKING = ".making"
+"""How the names of folders end that are being made."""
+STATE, PREVIOUS = "state.safetensors", "state.previous.safetensors"
 CONFIG = {
     "family": str, "data": str, "shape": list, "seed": int, "images": int, "settings": dict, "checkpoint_seconds": float
 }  # fmt: skip
@@ -138,6 +146,37 @@ class Run:
         require(self.path / "environment.json", environment, {"data_digest": str, "device": str, "threads": int})
         return environment
 
+    @cached_property
+    def bound_to(self) -> dict[str, Any]:
+        """What the rest of a run hangs on besides its state; where files lie, and how often it is saved, is no part."""
+        environment = read_json(self.path / "environment.json")
+        config = {name: value for name, value in self.config.items() if name not in FREE}
+        return config | {name: environment.get(name) for name in ("data_digest", "device", "threads")}
+
+    @property
+    def drift(self) -> list[dict[str, Any]]:
+        """Where the run went on by request although something had changed: {"images": int, "changed": [str]} each."""
+        path = self.path / "drift.json"
+        found: list[dict[str, Any]] = read_json(path) if path.exists() else []
+        for each in found if isinstance(found, list) else [None]:
+            require(path, each, {"images": int, "changed": list})
+        return found
+
+    def note_drift(self, images: int, changed: Sequence[str]) -> None:
+        """Write down that the run goes on from here with something changed; once for each change."""
+        if not self.drift or self.drift[-1].get("changed") != list(changed):
+            write_json(self.path / "drift.json", [*self.drift, {"images": images, "changed": list(changed)}])
+
+    @property
+    def failed(self) -> str | None:
+        """Why a comparison gave it up, or None if none did."""
+        path = self.path / "failed.json"
+        if not path.exists():
+            return None
+        failed: dict[str, str] = read_json(path)
+        require(path, failed, {"message": str})
+        return failed["message"]
+
     @property
     def done(self) -> dict[str, Any] | None:
         """How the run ended, or None while it has not."""
@@ -181,21 +220,38 @@ class Run:
         for name in LOGS:
             sync(self.path / name)  # or a power cut could leave a log shorter than its checkpoint says
         lengths = {name: size(self.path / name) for name in LOGS}
-        whole = State(state.tensors, {**state.scalars, "log_lengths": lengths})
-        write_atomically(self.path / "state.safetensors", whole.to_bytes())
+        whole = State(state.tensors, {**state.scalars, "log_lengths": lengths, "bound_to": self.bound_to})
+        write_atomically(self.path / STATE, whole.to_bytes(), former=self.path / PREVIOUS)
 
     def state(self) -> State:
         """The last checkpoint."""
-        return State.read(self.path / "state.safetensors")
+        return State.read(self.path / STATE)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return (self.path / STATE).exists() or (self.path / PREVIOUS).exists()
+
+    def state_to_go_on_from(self) -> State:
+        """The last checkpoint; where that is damaged or missing, the one before takes its place, with a warning."""
+        try:
+            return self.state()
+        except InputError as error:
+            if not (self.path / PREVIOUS).exists():
+                raise
+            state = State.read(self.path / PREVIOUS)
+            (self.path / PREVIOUS).replace(self.path / STATE)  # or the next save would keep the damaged one
+            reason = str(error).removesuffix("; train the run anew")
+            at = state.scalars.get("images")
+            warnings.warn(f"{reason}: the run goes on from the checkpoint before, at {at} images", stacklevel=2)
+            return state
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Be the one process that writes; InputError if there is another. What a killed one left half-made goes."""
-        with opened_for_change(self.path / ".lock") as lock:
-            if not locked(lock, fcntl.LOCK_EX, LOOK_SECONDS):
-                raise InputError(f"{self.path} is being trained by another process: wait for it to end")
-            for left_over in (p for p in self.path.rglob(".*") if not p.name.endswith(".lock") and p.is_file()):
-                left_over.unlink()
+        with locked(self.path / ".lock", f"{self.path} is being trained by another process: wait for it to end"):
+            sweep(self.path.rglob(".*"))
+            remove_half_made(self.path)
             yield
 
     def is_running(self) -> bool:
@@ -203,8 +259,14 @@ class Run:
         return is_held(self.path / ".lock")
 
     def forget_measures(self) -> None:
-        """Remove what was measured of an earlier state."""
-        for name in ("measures.json", "figures.npz", "likelihood.json", "likelihood.partial.safetensors"):
+        """Remove what was measured of an earlier state, and that it had failed."""
+        for name in (
+            "measures.json",
+            "figures.npz",
+            "likelihood.json",
+            "likelihood.partial.safetensors",
+            "failed.json",
+        ):
             (self.path / name).unlink(missing_ok=True)
 
     def rewind_to_start(self) -> None:
@@ -229,28 +291,7 @@ class Run:
     def finish(self, **outcome: Any) -> None:
         """Write `done`: nothing is written to the run's record after it."""
         write_json(self.path / "done", outcome)
-
-
-def is_held(path: Path) -> bool:
-    """Whether a process holds the lock in this file."""
-    try:
-        with opened(path) as lock:
-            return not locked(lock, fcntl.LOCK_SH)
-    except FileNotFoundError:
-        return False
-
-
-def locked(lock: BinaryIO, kind: int, patience: float = 0.0) -> bool:
-    """Whether the lock could be had, within so many seconds."""
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(lock, kind | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.01)
+        (self.path / PREVIOUS).unlink(missing_ok=True)
 
 
 def require(path: Path, value: Any, kinds: Mapping[str, type]) -> None:
@@ -273,7 +314,11 @@ def make_folder(path: Path, files: Mapping[str, Any]) -> None:
         raise InputError(f"{path} is there already: choose another --out, or go on with --resume {path}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as made:
+        remove_half_made(path)
+        with (
+            tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=MAKING) as made,
+            locked(Path(made) / ".lock", f"{made} is in use: choose another --out"),  # tells that we are alive
+        ):
             folder = Path(made) / path.name
             folder.mkdir()
             for name, content in files.items():
@@ -282,6 +327,16 @@ def make_folder(path: Path, files: Mapping[str, Any]) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}; choose another --out") from None
+
+
+def remove_half_made(path: Path) -> None:
+    """Remove what a process left that was killed while it made `path`; that of a living one is locked."""
+    path = path.absolute()
+    for made in path.parent.glob(f".{escape(path.name)}.*{MAKING}"):
+        with suppress(InputError):
+            if (made / ".lock").exists() and not made.is_symlink():
+                with locked(made / ".lock", ""):
+                    shutil.rmtree(made)
 
 
 def append(path: Path, record: Mapping[str, Any]) -> None:
@@ -308,7 +363,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def sync(path: Path) -> None:
     """Make what was appended to a file durable, if it is there."""
     if path.exists():
-        with path.open("rb") as file:
+        with naming(path), path.open("rb") as file:
             os.fsync(file.fileno())
 
 

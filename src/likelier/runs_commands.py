@@ -8,6 +8,7 @@ from typing import Any
 
 from likelier.commands import Given, figure, print_json
 from likelier.errors import InputError, printable
+from likelier.files import is_held
 from likelier.housekeeping import (
     Listed,
     budget_of,
@@ -20,7 +21,7 @@ from likelier.housekeeping import (
     to_clean,
 )
 from likelier.progress import Terminal, table
-from likelier.run import Run, is_held
+from likelier.run import Run
 
 USUAL = "runs"
 """Where runs are made unless --out says otherwise."""
@@ -115,10 +116,14 @@ def print_run(run: Listed) -> None:
     if run.reason:
         raise InputError(run.reason)
     opened = Run.open(run.path)
-    config, done, seconds = opened.config, opened.done, opened.seconds()
+    config, seconds = opened.config, opened.seconds()
+    message = (opened.done or {}).get("message") or opened.failed
     lines = {
         "run": run.path,
-        "state": f"{run.standing} {share(run)}".strip() + (f": {done['message']}" if done and done["message"] else ""),
+        "state": f"{run.standing} {share(run)}".strip() + (f": {message}" if message else ""),
+        "drift": "; ".join(
+            f"from {each['images']:,} images on, {', '.join(map(str, each['changed']))}" for each in opened.drift
+        ),
         "family": f"{run.family}, seed {run.seed}",
         "settings": ", ".join(f"{name} {value}" for name, value in config["settings"].items()) or "none",
         "data": f"{config['data']}, {'×'.join(map(str, config['shape']))}",
@@ -129,7 +134,7 @@ def print_run(run: Listed) -> None:
         "log": ", ".join(f"{name} {value:.4g}" for name, value in last_record(opened).items()),
     }
     print("\n".join(f"{name:9} {printable(str(line))}" for name, line in lines.items() if str(line)))
-    if run.standing == "unfinished":
+    if run.standing in ("unfinished", "failed"):
         print(f"go on with: likelier train --resume {printable(str(run.path))}")
 
 

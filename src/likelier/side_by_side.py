@@ -6,18 +6,22 @@ done. A run is the same file by file as one that is trained alone with as many t
 
 Each worker is `python -m likelier.side_by_side`: jobs come as lines of JSON on its standard input, news goes out on its
 standard output. When the input ends, because there is no more to do or because whoever gave the jobs is gone, so does
-the worker.
+the worker. A line that says stop has it save its run first.
+
+A worker may die: of a lack of memory, or by somebody's hand. Its run is gone on with once, in another process and from
+its checkpoint, and the others never wait for it.
 """
 
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
@@ -31,6 +35,7 @@ from likelier.experiment import going_on, resume, train
 from likelier.images import Images
 from likelier.loop import resolve_device
 from likelier.run import Run
+from likelier.stopping import REQUEST, WORDS, Stopped, ask, check, listening, patiently
 
 Job = Mapping[str, Any]
 """The arguments of `likelier.train`, as JSON holds them; a run that was begun in `out` is gone on with.
@@ -41,46 +46,53 @@ News = dict[str, Any]
 OnNews = Callable[[Job, News], None]
 
 
-def train_side_by_side(jobs: Sequence[Job], workers: int, threads: int, on_news: OnNews) -> None:
+def train_side_by_side(jobs: Sequence[Job], workers: int, threads: int, on_news: OnNews) -> dict[str, str]:
     """Train all of `jobs`, so many at a time; returns when the last has ended.
+
+    A job whose process is killed is tried once more; whatever ended one by an error of its own would do so again.
 
     Args:
         jobs: what is to be trained, in the order in which it is begun.
         workers, threads: how many processes, and how many threads each of them computes with.
         on_news: called with a job and {"seen", "total", "record"}, as `OnProgress`, or {"warning"}, a line to be read.
 
+    Returns:
+        Why, for each job that failed, by its `out`. What it has written can be gone on with.
+
     Raises:
-        InputError: a job was refused, or its process was ended from outside; the others have been stopped by then, and
-            can be gone on with.
+        InputError: a job was refused; the others have been stopped by then, and can be gone on with.
     """
     waiting, news = list(reversed(jobs)), queue.Queue[tuple[int, News]]()
     doing: dict[int, Job] = {}
-    with started(min(workers, len(jobs)), threads, news) as processes:
-        for number in range(len(processes)):
-            doing[number] = given(processes[number], waiting.pop())
+    died: set[str] = set()
+    failed: dict[str, str] = {}
+    with processes(threads, news) as start:
+        for _ in range(min(workers, len(jobs))):
+            job = waiting.pop()
+            doing[start(job)] = job
         while doing:
             number, found = news.get()
             if "refused" in found:
                 raise InputError(found["refused"])
             if number not in doing:
                 continue  # it had nothing left to do
-            if "exit code" in found:
-                killed = found["exit code"] < 0
-                next_step = (
-                    "the same with --resume goes on, with --jobs 1 if memory was short"
-                    if killed
-                    else "what went wrong stands above; it is no matter of memory, and would happen again"
-                )
-                raise InputError(
-                    f"the process that trained {doing[number]['out']} ended with exit code {found['exit code']}: "
-                    f"{next_step}"
-                )
-            if "done" in found:
-                del doing[number]
-                if waiting:
-                    doing[number] = given(processes[number], waiting.pop())
-            else:
+            if "seen" in found or "warning" in found:
                 on_news(doing[number], found)
+                continue
+            job = doing.pop(number)
+            if "exit code" in found:
+                again = found["exit code"] in KILLED and job["out"] not in died
+                died.add(job["out"])
+                told = f"its process ended with exit code {found['exit code']}"
+                if again:
+                    waiting.append(job)
+                    on_news(job, {"warning": f"{told}: the run goes on from its checkpoint in another one"})
+                else:
+                    failed[job["out"]] = told + (" twice" if found["exit code"] in KILLED else "")
+            if waiting:
+                job = waiting.pop()
+                doing[start(job, number)] = job
+    return failed
 
 
 def train_on_streams(jobs: Sequence[Job], images: Images, at_once: int, on_news: OnNews) -> None:
@@ -98,78 +110,114 @@ def train_on_streams(jobs: Sequence[Job], images: Images, at_once: int, on_news:
         InputError: a job was refused; the others can be gone on with.
     """
     waiting = list(reversed(jobs))
-    playing: list[tuple[Iterator[None], Any]] = []
-    while waiting or playing:
-        while waiting and len(playing) < at_once:
-            stream = torch.cuda.Stream() if torch.cuda.is_available() else None  # type: ignore[no-untyped-call]
-            playing.append((turn_by_turn(waiting.pop(), images, on_news), stream))
-        for each in list(playing):
-            turns, stream = each
-            with torch.cuda.stream(stream):  # does nothing for None
-                if next(turns, DONE) is DONE:
-                    playing.remove(each)
+    playing: list[tuple[Generator[None, None, None], Any]] = []
+    with patiently(), ExitStack() as begun:
+        while waiting or playing:
+            while waiting and len(playing) < at_once:
+                stream = torch.cuda.Stream() if torch.cuda.is_available() else None  # type: ignore[no-untyped-call]
+                turns = begun.enter_context(closing(turn_by_turn(waiting.pop(), images, on_news)))
+                playing.append((turns, stream))
+            for each in list(playing):
+                turns, stream = each
+                with torch.cuda.stream(stream):  # does nothing for None
+                    if next(turns, DONE) is DONE:
+                        playing.remove(each)
+                check()
 
 
 DONE = object()
+KILLED = {*range(-64, 0), *(128 + number for number in WORDS)}
+"""Exit codes of processes that a signal ended; what ends by itself is an error that would come again."""
 
 
-def turn_by_turn(job: Job, images: Images, on_news: OnNews) -> Iterator[None]:
+def turn_by_turn(job: Job, images: Images, on_news: OnNews) -> Generator[None, None, None]:
     """One job from wherever it stands, with a pause at every turn."""
 
     def on_progress(seen: int, total: int, record: Mapping[str, float]) -> None:
         on_news(job, {"seen": seen, "total": total, "record": record})
 
+    allow_drift, job = drift_of(job)
     begun = (Path(job["out"]) / "config.json").exists()
     run = Run.open(job["out"]) if begun else train(**{**job, "data": images}, begin_only=True)
     device = resolve_device(run.environment["device"])
-    yield from going_on(run, experiment.images_of(run, images), device, on_progress, job["family"])
+    yield from going_on(run, experiment.images_of(run, images), device, on_progress, job["family"], allow_drift)
 
 
-def given(process: "subprocess.Popen[str]", job: Job) -> Job:
-    """Hand a job to a worker."""
+def drift_of(job: Job) -> tuple[bool, Job]:
+    """Whether the job goes on though something has changed, and the arguments of `train`, which has no say in that."""
+    return job.get("allow_drift", False), {name: value for name, value in job.items() if name != "allow_drift"}
+
+
+def tell(process: "subprocess.Popen[str]", line: str) -> None:
+    """Say something to a worker."""
     assert process.stdin is not None
     with suppress(BrokenPipeError):  # then it has ended, which its output will tell
-        process.stdin.write(json.dumps(job) + "\n")
+        process.stdin.write(line + "\n")
         process.stdin.flush()
-    return job
 
 
 @contextmanager
-def started(n: int, threads: int, news: "queue.Queue[tuple[int, News]]") -> Iterator[list["subprocess.Popen[str]"]]:
-    """So many workers, whose news is collected; they have ended when this has."""
+def processes(threads: int, news: "queue.Queue[tuple[int, News]]") -> Iterator[Callable[..., int]]:
+    """Gives a function that has a job done, by the worker of a number or by a new one, and says by which.
+
+    Their news is collected; they have ended when this has. If it ends early they save their runs first, and a second
+    interrupt does not wait for that.
+    """
+    found: dict[int, subprocess.Popen[str]] = {}
+
+    def start(job: Job, number: int | None = None) -> int:
+        if number is None or found[number].poll() is not None:
+            number = len(found)
+            found[number] = worker(threads)
+            threading.Thread(target=collect, args=(number, found[number], news), daemon=True).start()
+        tell(found[number], json.dumps(job))
+        return number
+
+    try:
+        yield start
+    except BaseException:
+        for process in found.values():
+            tell(process, STOP)
+        raise
+    finally:
+        for process in found.values():
+            assert process.stdin is not None
+            with suppress(BrokenPipeError):  # one that has ended may have left a job unread
+                process.stdin.close()
+        try:
+            for process in found.values():
+                process.wait()
+        except BaseException:
+            for process in found.values():
+                process.kill()
+            raise
+
+
+STOP = "stop"
+
+
+def worker(threads: int) -> "subprocess.Popen[str]":
+    """A process that waits for jobs."""
     # The workers find whatever was found here: likelier, and the modules of a user's families.
     places = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(places)}
     command = [sys.executable, "-m", "likelier.side_by_side", str(threads)]
-    processes = [
-        subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-            start_new_session=True,  # an interrupt from the terminal reaches whoever started them, and he ends them
-        )
-        for _ in range(n)
-    ]
-    for number, process in enumerate(processes):
-        threading.Thread(target=collect, args=(number, process, news), daemon=True).start()
-    try:
-        yield processes
-    finally:
-        for process in processes:
-            assert process.stdin is not None
-            with suppress(BrokenPipeError):  # one that has ended may have left a job unread
-                process.stdin.close()
-        for process in processes:
-            process.wait()
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,  # an interrupt from the terminal reaches whoever started them, and he ends them
+    )
 
 
 def collect(number: int, process: "subprocess.Popen[str]", news: "queue.Queue[tuple[int, News]]") -> None:
     """What a worker says, for as long as it says something, then how it ended."""
     assert process.stdout is not None
     for line in process.stdout:
-        news.put((number, json.loads(line)))
+        with suppress(ValueError):  # the last words of one that is killed may be half a line
+            news.put((number, json.loads(line)))
     news.put((number, {"exit code": process.wait()}))
 
 
@@ -185,11 +233,12 @@ def carry_out(job: dict[str, Any], tell: Callable[[News], None]) -> None:
     def on_progress(seen: int, total: int, record: Mapping[str, float]) -> None:
         tell({"seen": seen, "total": total, "record": dict(record)})
 
-    images = images_of(json.dumps(job.pop("data")))
+    allow_drift, asked = drift_of(job)
+    images = images_of(json.dumps(job["data"]))
     if (Path(job["out"]) / "config.json").exists():
-        resume(job["out"], images, family=job["family"], on_progress=on_progress)
+        resume(job["out"], images, family=job["family"], on_progress=on_progress, allow_drift=allow_drift)
     else:
-        train(**job, data=images, on_progress=on_progress)
+        train(**{**asked, "data": images}, on_progress=on_progress)
 
 
 def work(jobs: TextIO, out: TextIO, threads: int) -> None:
@@ -202,6 +251,11 @@ def work(jobs: TextIO, out: TextIO, threads: int) -> None:
 
     def listen() -> None:
         for line in jobs:
+            if line.strip() == STOP:
+                if not REQUEST.patient:
+                    break
+                ask(signal.SIGTERM)
+                return  # the training saves itself at its next pause, and ends the process
             lines.put(line)
         os._exit(0)  # in the middle of a turn, if need be: a run can be gone on with from any moment
 
@@ -212,6 +266,8 @@ def work(jobs: TextIO, out: TextIO, threads: int) -> None:
         try:
             carry_out(job, tell)
             tell({"done": True})
+        except Stopped as stopped:
+            os._exit(128 + stopped.number)
         except (InputError, OSError, MemoryError, RuntimeError) as error:
             if (told := in_one_line(error)) is None:
                 raise
@@ -229,4 +285,5 @@ def descriptors_of_its_own() -> tuple[TextIO, TextIO]:
 
 
 if __name__ == "__main__":
-    work(*descriptors_of_its_own(), int(sys.argv[1]))
+    with listening():
+        work(*descriptors_of_its_own(), int(sys.argv[1]))

@@ -210,7 +210,8 @@ def _run_warnings(run: Run) -> list[str]:
     message = f": {run.message}" if run.message else ""
     status = {
         "diverged": f"diverged{message}",
-        "unfinished": "still training or interrupted: what is shown is the run so far",
+        "unfinished": f"{f'failed{message}' if message else 'still training or interrupted'}: what is shown is the run "
+        "so far",
         "finished": "",
     }[run.status]
     found = [status] if status else []

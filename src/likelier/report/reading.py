@@ -120,7 +120,9 @@ def read_run(path: Path) -> Run:
     lines: tuple[Line, ...] = _optional(path / "metrics.jsonl", _lines, (), notes)
     timing: tuple[Line, ...] = _optional(path / "timing.jsonl", _lines, (), notes)
     done: dict[str, Any] = _optional(path / "done", _object, {}, notes, absent_is_fine=True)
+    failed: dict[str, Any] = _optional(path / "failed.json", _object, {}, notes, absent_is_fine=True)
     measured = _optional(path / "measures.json", _measures, None, notes, absent_is_fine=True)
+    notes += _optional(path / "drift.json", _drift, [], notes, absent_is_fine=True)
     training = tuple(line for line in lines if not line.get("evaluation"))
     return Run(
         path=path,
@@ -136,7 +138,7 @@ def read_run(path: Path) -> Run:
         samples=_optional(path / "samples", _frames, (), notes),
         reconstructions=_optional(path / "reconstructions", _frames, (), notes, absent_is_fine=True),
         status=_status(done),
-        message=str(done.get("message") or ""),
+        message=str(done.get("message") or failed.get("message") or ""),
         images=_whole(done.get("images", lines[-1]["images"] if lines else None)),
         seconds=_number(done.get("seconds", timing[-1].get("seconds") if timing else None)),
         parameters=_whole(done.get("parameters")),
@@ -210,6 +212,15 @@ def _object(path: Path, notes: list[str]) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"it holds a {type(value).__name__}, not an object")
     return value
+
+
+def _drift(path: Path, notes: list[str]) -> list[str]:
+    """A note for each time that the run went on by request though something had changed."""
+    return [
+        f"not bit for bit what its command gives: from {int(each['images']):,} images on, "
+        f"{', '.join(str(change) for change in each['changed'])}"
+        for each in clean(read_json(path))
+    ]
 
 
 def _lines(path: Path, notes: list[str]) -> tuple[dict[str, float], ...]:
