@@ -332,6 +332,26 @@ def test_a_sequence_may_have_no_labels_and_a_test_split_of_its_own():
     assert (found.name, found.shape, len(found.train), len(found.test)) == ("mine", (1, 8, 8), 50, 10)
 
 
+@pytest.mark.parametrize("name", ["a/../b", "/a", "..", ".", "", "  ", "a\\b", "a\nb", "a\x1b[2J", "x" * 121, "\udcff"])
+def test_a_name_is_one_part_of_a_path(name: Any):
+    with pytest.raises(InputError, match="the name"):
+        package.images_from(list(GREY), name=name)
+
+
+def test_a_name_may_have_letters_of_any_script():
+    assert package.images_from(list(GREY), name="Ziffern 数字").name == "Ziffern 数字"
+
+
+def test_class_names_are_in_one_line_wherever_they_come_from(tmp_path: Path):
+    labels = np.array(["", "a\nb", "\x1b[2J"])[np.arange(60) % 3]
+    wanted = ("without a name", r"\x1b[2J", r"a\nb")
+    found = package.load_images(stored(tmp_path / "x\\y.npz", images=GREY, labels=labels))
+    assert (found.name, found.classes) == ("x_y", wanted)
+    assert package.load_images(list(zip(GREY, labels, strict=True))).classes == wanted
+    with pytest.raises(InputError, match="cannot be the name of a class"):
+        package.Images("x", found.train, found.test, ("a", "b", "c\nd"))
+
+
 def test_a_data_set_names_its_classes():
     class Named(TensorDataset):
         classes = ("cat", "dog", "none of these")

@@ -23,7 +23,7 @@ from likelier.data.picture import Options, adapted, check_sides
 from likelier.data.splitting import OnProgress, Pixels, assembled
 from likelier.errors import InputError, printable
 from likelier.files import opened, read_at_most
-from likelier.images import Images
+from likelier.images import Images, name_from
 from likelier.memory import check_room
 
 ENDINGS = (".npy", ".npz")
@@ -66,7 +66,7 @@ def load_path(path: Path, options: Options, progress: OnProgress | None = None) 
 
     train = part("train")
     test = part("test") if "test images" in chosen else None
-    return assembled(printable(path.stem), train, test, notes=tuple(dict.fromkeys(notes)))
+    return assembled(name_from(path.stem), train, test, notes=tuple(dict.fromkeys(notes)))
 
 
 def roles(path: Path, names: Sequence[str]) -> dict[str, str]:

@@ -32,9 +32,9 @@ from likelier.data.picture import (
     header_of,
     side_wanted,
 )
-from likelier.data.splitting import UNLABELLED, OnProgress, check_both, is_for_test
+from likelier.data.splitting import UNLABELLED, OnProgress, check_both, class_from, is_for_test
 from likelier.errors import InputError, printable
-from likelier.images import Images, Split
+from likelier.images import Images, Split, name_from
 from likelier.memory import check_room
 from likelier.threads import by_piece
 
@@ -73,7 +73,7 @@ class Listing:
     @property
     def name(self) -> str:
         """What the set is called."""
-        return printable(self.folder.resolve().name)
+        return name_from(self.folder.resolve().name)
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -191,7 +191,7 @@ def listed(folder: str | Path, progress: OnProgress | None = None) -> Listing:
         train = [item for item, (_, held_out) in zip(items, inspected, strict=True) if not held_out]
         test = [item for item, (_, held_out) in zip(items, inspected, strict=True) if held_out]
     check_both(str(folder), len(train), len(test))
-    return Listing(folder, tuple(train), tuple(test), tuple(map(printable, raw)), notes)
+    return Listing(folder, tuple(train), tuple(test), tuple(map(class_from, raw)), notes)
 
 
 def parts_of(folder: Path, passed_over: Counter[str]) -> list[Path]:
