@@ -1,6 +1,7 @@
 """Images of one's own: whatever their size, mode and layout, they become what a person would expect of them."""
 
 import json
+import os
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch.utils.data import TensorDataset
 
 import likelier as package
 from likelier.data import load
+from likelier.data.folder import listed
 from likelier.data.picture import LARGEST, Options, decoded, header_of
 from likelier.errors import InputError
 from likelier.looking import statistics
@@ -22,6 +24,7 @@ Likelier = Callable[..., Any]
 NOISE = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
 GREY = NOISE[..., 0]
 WHICH = np.arange(60) % 2
+SCANDIR = os.scandir
 PHOTOGRAPHS = runpy.run_path(str(Path(__file__).with_name("photographs.py")))
 
 
@@ -110,6 +113,20 @@ def test_cropping_takes_the_centre_and_padding_takes_all(tmp_path: Path):
     assert np.array_equal(padded[16:32], wide) and padded[:16].max() == padded[32:].max() == 0
 
 
+def test_what_is_cut_away_is_the_same_on_both_sides(tmp_path: Path):
+    ramp = np.arange(21, dtype=np.uint8) * 10
+    for name, array in (("wide", np.tile(ramp, (8, 1))), ("high", np.tile(ramp[:, None], (1, 8)))):
+        found = decoded(saved(tmp_path / f"{name}.png", array), Options(size=8))[0]
+        assert np.unique(found).tolist() == (ramp[6:14]).tolist()  # 6 before, and 7 behind
+
+
+@pytest.mark.parametrize(("deep", "wanted"), [(0, 0), (128, 0), (129, 1), (385, 1), (386, 2), (32_896, 128), (65_535, 255)])
+def test_16_bits_are_rounded_to_the_nearest_8(tmp_path: Path, deep: int, wanted: int):
+    assert abs(deep / 257 - wanted) < 0.5
+    file = saved(tmp_path / "x.tif", np.full((8, 8), deep, dtype=np.uint16))
+    assert np.unique(decoded(file, Options())).tolist() == [wanted]
+
+
 def test_a_large_jpeg_is_decoded_small_and_the_same(tmp_path: Path):
     chance = np.random.default_rng(0)
     large = PHOTOGRAPHS["photograph"](PHOTOGRAPHS["SCENES"]["hills"], chance, (900, 1000))
@@ -170,6 +187,85 @@ def test_folders_for_training_and_test_are_taken_as_they_are(tmp_path: Path):
     found = load(tmp_path / "photos")
     assert (len(found.train), len(found.test), found.classes) == (50, 10, ("left", "right"))
     assert np.array_equal(np.sort(found.test.images.flatten()), np.sort(NOISE[50:].flatten()))
+
+
+@pytest.mark.parametrize(
+    ("train", "test"), [("Train", "TEST"), ("training", "testing"), ("TRAIN", "valid"), ("Training", "Validation")]
+)
+def test_the_folders_of_the_splits_have_many_names(tmp_path: Path, train: str, test: str):
+    folder_of(tmp_path / "photos" / train, NOISE[:50])
+    folder_of(tmp_path / "photos" / test, NOISE[50:])
+    found = load(tmp_path / "photos")
+    assert (len(found.train), len(found.test), found.classes) == (50, 10, ("left", "right"))
+
+
+def test_test_comes_before_validation_and_what_is_left_out_is_told(tmp_path: Path):
+    for name, part in (("train", NOISE[:40]), ("Test", NOISE[40:50]), ("val", NOISE[50:])):
+        folder_of(tmp_path / "photos" / name, part)
+    found = load(tmp_path / "photos")
+    assert (len(found.test), found.notes) == (10, ("files or folders beside train/ and Test/ left out: 1",))
+
+
+def test_two_folders_to_train_on_are_one_too_many(tmp_path: Path):
+    for name in ("train", "Training", "test"):
+        folder_of(tmp_path / "photos" / name)
+    with pytest.raises(InputError, match="has Training, train: wanted one of them"):
+        load(tmp_path / "photos")
+    (tmp_path / "photos" / "test").rename(tmp_path / "photos" / "car")
+    assert load(tmp_path / "photos").classes == ("Training", "car", "train")  # kinds of traffic
+
+
+def test_a_lone_folder_to_train_on_is_a_set_without_a_test_split(tmp_path: Path):
+    folder_of(tmp_path / "photos" / "train")
+    found = load(tmp_path / "photos")
+    assert (found.classes, found.digest) == (("left", "right"), load(tmp_path / "photos" / "train").digest)
+    assert found.notes == ("there are no pictures to test on beside train/: a fifth of those in it is held out",)
+    folder_of(tmp_path / "photos" / "car")
+    assert load(tmp_path / "photos").classes == ("car", "train")
+
+
+def test_classes_one_folder_too_deep_are_not_one_class(tmp_path: Path):
+    folder_of(tmp_path / "photos" / "from the archive")
+    with pytest.raises(InputError, match=r"in folders of it \(left, right\): .* give .*/photos/from the archive, or"):
+        load(tmp_path / "photos")
+
+
+def test_pictures_in_folders_of_their_class_belong_to_it_and_that_is_told(tmp_path: Path):
+    folder_of(tmp_path / "photos" / "cat", NOISE[:20])
+    folder_of(tmp_path / "photos" / "dog" / "images" / "all", NOISE[20:40])
+    for index, array in enumerate(NOISE[40:]):
+        saved(tmp_path / "photos" / "owl" / "images" / f"{index}.png", array)
+    found = load(tmp_path / "photos")
+    assert found.classes == ("cat", "dog", "owl")
+    assert found.notes == ("classes whose pictures are in folders of theirs (cat), taken together: 1",)
+
+
+IN_ORDER = ("B/10.png", "B/9.png", "a/z.png", "a/b/2.png", "a/b/c/1.png", "a/b.x/1.png", "a/d/0.png", "é/0.png")
+
+
+class Backwards:
+    """What a folder holds, as a file system may list it: in the opposite order."""
+
+    def __init__(self, folder: Path) -> None:
+        self.entries = sorted(SCANDIR(folder), key=lambda entry: os.fsencode(entry.name), reverse=True)
+
+    def __enter__(self) -> list[os.DirEntry[str]]:
+        return self.entries
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_the_order_is_fixed_whatever_the_file_system_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for index, path in enumerate(IN_ORDER):
+        saved(tmp_path / "photos" / "train" / path, NOISE[index])
+        saved(tmp_path / "photos" / "test" / path, NOISE[20 + index])
+    monkeypatch.setattr(os, "scandir", Backwards)
+    found = listed(tmp_path / "photos")
+    assert found.classes == ("B", "a", "é")
+    for part, items in (("train", found.train), ("test", found.test)):
+        assert [item.path.relative_to(tmp_path / "photos" / part).as_posix() for item in items] == list(IN_ORDER)
+        assert [item.label for item in items] == [0, 0, 1, 1, 1, 1, 1, 2]
 
 
 def test_a_folder_without_classes_is_one_class(tmp_path: Path):
@@ -281,19 +377,40 @@ def test_arrays_are_found_by_their_usual_names(tmp_path: Path, names: tuple[str,
 
 
 CURES = {
-    "(x + 1) / 2": NOISE / 127.5 - 1,
-    "x.astype('uint8')": NOISE.astype(np.float32),
-    "(x // 257).astype('uint8')": NOISE.astype(np.uint16) * 257,
+    "((x + 1) / 2).clip(0, 1)": NOISE / 127.5 - 1,
+    "x.clip(0, 1)": (NOISE / 255).astype(np.float32) * np.float32(1.0000001),
+    "x.astype('uint8')": NOISE.astype(np.int64),
+    "x / 255": NOISE.astype(np.float32),
+    "(x / 255).clip(0, 1)": NOISE * 1.0001,
+    "x / x.max()": NOISE / 100,
+    "x / 4095": (NOISE / 255 * 4095).astype(np.uint16),
+    "x / 65535": NOISE.astype(np.uint16) * 257,
     "x.astype('uint8') * 255": NOISE > 128,
 }
 
 
 @pytest.mark.parametrize("cure", CURES)
 def test_the_cure_that_is_named_cures(tmp_path: Path, cure: str):
+    x = CURES[cure]
     with pytest.raises(InputError) as refusal:
-        load(stored(tmp_path / "x.npz", images=CURES[cure]))
+        load(stored(tmp_path / "x.npz", images=x))
     assert str(refusal.value).endswith(f"; {cure}")
-    load(stored(tmp_path / "x.npz", images=eval(cure, {"x": CURES[cure]})))
+    found = load(stored(tmp_path / "x.npz", images=eval(cure, {"x": x}), y=WHICH))
+    pixels = torch.cat([found.train.images, found.test.images]).double().mean()
+    assert pixels == pytest.approx(255 * (NOISE > 128).mean() if x.dtype == bool else NOISE.mean(), abs=1)
+
+
+def test_values_are_told_with_the_digits_that_matter(tmp_path: Path):
+    with pytest.raises(InputError, match=r"from 0 to 1\.00000012: wanted"):
+        load(stored(tmp_path / "x.npz", images=CURES["x.clip(0, 1)"]))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kinds", [("uint64", "int64"), ("float16", "float16"), ("uint8", "float32"), ("uint64", ">i2")])
+def test_classes_are_whole_numbers_whatever_kind_they_are(tmp_path: Path, kinds: tuple[str, str]):
+    labels = {"y_train": WHICH[:40].astype(kinds[0]), "y_test": WHICH[40:].astype(kinds[1])}
+    found = load(stored(tmp_path / "x.npz", x_train=NOISE[:40], x_test=NOISE[40:], **labels))
+    assert (found.classes, found.test.labels.tolist()) == (("0", "1"), WHICH[40:].tolist())
 
 
 def test_arrays_and_named_sets_are_brought_to_a_size_too(tmp_path: Path):

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,14 +24,22 @@ from likelier.data.splitting import OnProgress, Pixels, assembled
 from likelier.errors import InputError, printable
 from likelier.files import opened, read_at_most
 from likelier.images import Images, name_from
-from likelier.memory import check_room
+from likelier.memory import check_memory
 
 ENDINGS = (".npy", ".npz")
 IMAGES, LABELS = ("images", "x", "data", "arr_0"), ("labels", "y", "label", "targets", "arr_1")
 CHANNELS = {1: "grey", 3: "RGB", 4: "RGBA"}
 HEAD = 1 << 16
 """Bytes that hold the header of any array of numbers."""
+OVER = 0.1
+"""How far floats that were meant for [0, 1] may lie beyond."""
 CHUNK = 1024
+PIECE = 1 << 20
+"""Bytes that are read at once."""
+LAST = 0x10FFFF
+"""Of all characters."""
+DEPTHS = (1023, 4095, 65535)
+"""The largest values of 10, 12 and 16 bits."""
 
 Array = npt.NDArray[np.generic]
 
@@ -146,7 +154,7 @@ def as_bytes(array: Array, what: str) -> UInt8[np.ndarray, "..."]:
     low, high = float(array.min()), float(array.max())
     if not (low >= 0 and high <= 1):
         raise InputError(
-            f"{what} has values from {low:g} to {high:g}: wanted uint8, or floats in [0, 1]{cure_of(array)}"
+            f"{what} has values from {low:.9g} to {high:.9g}: wanted uint8, or floats in [0, 1]{cure_of(array)}"
         )
     out = np.empty(array.shape, dtype=np.uint8)
     for start in range(0, len(array), CHUNK):
@@ -160,12 +168,20 @@ def cure_of(array: Array) -> str:
         return "; x.astype('uint8') * 255"
     if array.dtype.kind not in "iuf":
         return ""
-    low, high = array.min(), array.max()
-    if low >= 0 and high <= 255:
-        return "; x.astype('uint8')"
-    if low >= 0 and high <= 65535:
-        return "; (x // 257).astype('uint8')"
-    return "; (x + 1) / 2" if low >= -1 and high <= 1 else ""
+    low, high = float(array.min()), float(array.max())
+    if array.dtype.kind != "f":
+        if 0 <= low and high <= 255:
+            return "; x.astype('uint8')"
+    elif -OVER < low and high < 1 + 5 * OVER:
+        return "; x.clip(0, 1)"  # what filters and rounding leave over
+    elif -1 - OVER < low < 0 and high < 1 + OVER:
+        return "; ((x + 1) / 2).clip(0, 1)"
+    elif -255 * OVER < low and 128 <= high < 255 * (1 + OVER):
+        return "; x / 255" if low >= 0 and high <= 255 else "; (x / 255).clip(0, 1)"
+    elif 0 <= low and high <= 128:
+        return "; x / x.max()"
+    depth = next((depth for depth in DEPTHS if high <= depth), None) if low >= 0 else None
+    return f"; x / {depth}" if depth else ""
 
 
 def names_in(path: Path) -> list[str]:
@@ -227,11 +243,30 @@ def parse(what: str, file: io.BufferedIOBase, size: int) -> Array:
             f"{what} claims {claimed:,} bytes of {'×'.join(map(str, shape))} {dtype}, and there are "
             f"{max(0, size - start):,}: it is damaged or cut short; write it again"
         )
-    check_room(claimed, what)
-    content = bytearray(head.getbuffer()[start:])
-    content += read_at_most(file, claimed - len(content))
-    if len(content) != claimed:
-        raise InputError(f"{what} ends after {len(content):,} bytes of {claimed:,}: it is damaged; write it again")
+    check_memory(claimed, what)
     if claimed == 0:
         return np.empty(shape, dtype)
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if column_major else "C")
+    content = filled(np.empty(claimed, dtype=np.uint8), head.read(), file, what)
+    check_texts(content, dtype, what)
+    return content.view(dtype).reshape(shape, order="F" if column_major else "C")
+
+
+def filled(
+    content: UInt8[np.ndarray, " n"], begun: bytes, file: io.BufferedIOBase, what: str
+) -> UInt8[np.ndarray, " n"]:
+    """The bytes that have been read already, then those of the file; memory is taken as they come."""
+    done = len(begun)
+    content[:done] = np.frombuffer(begun, dtype=np.uint8)
+    while done < len(content):
+        piece = file.read(min(PIECE, len(content) - done))
+        if not piece:
+            raise InputError(f"{what} ends after {done:,} bytes of {len(content):,}: it is damaged; write it again")
+        content[done : done + len(piece)] = np.frombuffer(piece, dtype=np.uint8)
+        done += len(piece)
+    return content
+
+
+def check_texts(content: UInt8[np.ndarray, " n"], dtype: np.dtype[Any], what: str) -> None:
+    """InputError for texts of characters that there are not, which NumPy keeps and Python cannot."""
+    if dtype.kind == "U" and (last := int(content.view(np.dtype("u4").newbyteorder(dtype.byteorder)).max())) > LAST:
+        raise InputError(f"{what} holds texts with a character {last:#x}, which is none: it is damaged; write it again")

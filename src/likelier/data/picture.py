@@ -21,6 +21,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from likelier.errors import InputError
 from likelier.files import opened
 from likelier.images import Images, Split
+from likelier.memory import check_memory
 from likelier.threads import by_piece
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -232,8 +233,16 @@ def adapted(images: UInt8[np.ndarray, "n h w c"], options: Options) -> UInt8[np.
     _, h, w, c = images.shape
     if c in (1, 3) and options.channels in (None, c) and (options.size is None or h == w == options.size):
         return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    pixels = by_piece(lambda image: fitted(Image.fromarray(image), options), images[..., 0] if c == 1 else images)
-    return np.stack(pixels)
+    pixels = images[..., 0] if c == 1 else images
+    first = fitted(Image.fromarray(pixels[0]), options)
+    check_memory(len(images) * first.nbytes, f"{len(images):,} images of {'×'.join(map(str, first.shape))}")
+    out = np.empty((len(images), *first.shape), dtype=np.uint8)
+
+    def place(index: int) -> None:
+        out[index] = fitted(Image.fromarray(pixels[index]), options)
+
+    by_piece(place, range(len(images)))
+    return out
 
 
 def reshaped(images: Images, options: Options) -> Images:

@@ -13,7 +13,7 @@ from likelier.data.picture import Options, check_sides, fitted
 from likelier.data.splitting import Labels, OnProgress, Pixels, assembled
 from likelier.errors import InputError
 from likelier.images import Images
-from likelier.memory import check_room
+from likelier.memory import check_memory
 
 
 def images_from(
@@ -63,7 +63,7 @@ def items_of(data: Any, what: str, options: Options, progress: OnProgress | None
         image, *label = parts_of(data, index, where)
         pixels = pixels_of(image, where, options)
         if images is None:
-            check_room(n * pixels.nbytes, f"{n:,} images of {'×'.join(map(str, pixels.shape))}")
+            check_memory(n * pixels.nbytes, f"{n:,} images of {'×'.join(map(str, pixels.shape))}")
             images = np.empty((n, *pixels.shape), dtype=np.uint8)
         if pixels.shape != images.shape[1:]:
             raise InputError(

@@ -116,8 +116,11 @@ def simple(name: str, labels: Labels) -> Labels:
             f"{name} has labels of shape {list(labels.shape)}: wanted [n], one class an image; y.argmax(1) makes them "
             "of one-hot labels"
         )
-    if labels.dtype.kind == "f" and bool((labels == np.rint(labels)).all()) and bool((abs(labels) < 2**53).all()):
-        labels = labels.astype(np.int64)
+    if labels.dtype.kind == "f" and bool((labels == np.rint(labels)).all()):
+        exact = labels.astype(np.float64)  # 2**53 is more than half precision holds
+        labels = exact.astype(np.int64) if bool((abs(exact) < 2**53).all()) else labels
+    if labels.dtype.kind in "iu" and labels.size and int(labels.max()) < 2**63:
+        labels = labels.astype(np.int64)  # unsigned beside signed ones would become floats
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels.astype(np.bytes_), "utf-8", "backslashreplace")
     if labels.dtype.kind not in "iubU":
