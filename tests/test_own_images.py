@@ -3,6 +3,8 @@
 import json
 import os
 import runpy
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import TensorDataset
+from torch.utils.data import Subset, TensorDataset
 
 import likelier as package
 from likelier.data import load
@@ -120,7 +122,9 @@ def test_what_is_cut_away_is_the_same_on_both_sides(tmp_path: Path):
         assert np.unique(found).tolist() == (ramp[6:14]).tolist()  # 6 before, and 7 behind
 
 
-@pytest.mark.parametrize(("deep", "wanted"), [(0, 0), (128, 0), (129, 1), (385, 1), (386, 2), (32_896, 128), (65_535, 255)])
+@pytest.mark.parametrize(
+    ("deep", "wanted"), [(0, 0), (128, 0), (129, 1), (385, 1), (386, 2), (32_896, 128), (65_535, 255)]
+)
 def test_16_bits_are_rounded_to_the_nearest_8(tmp_path: Path, deep: int, wanted: int):
     assert abs(deep / 257 - wanted) < 0.5
     file = saved(tmp_path / "x.tif", np.full((8, 8), deep, dtype=np.uint16))
@@ -143,10 +147,38 @@ def test_the_first_frame_of_an_animation_is_taken(tmp_path: Path):
         assert abs(int(decoded(file, Options(channels=1)).mean()) - 50) <= 1
 
 
-@pytest.mark.parametrize("wrong", [{"size": 7}, {"size": 129}, {"channels": 2}, {"fit": "stretch"}])
+WRONG_OPTIONS: list[dict[str, Any]] = [
+    *({"size": size} for size in (7, 129, True)),
+    *({"channels": channels} for channels in (2, True)),
+    {"fit": "stretch"},
+]
+
+NUMBERS = """
+import json, numpy as np
+from likelier.data.picture import InputError, Options
+options = Options(np.int64(16), np.uint8(3))
+assert options == Options(16, 3)
+assert json.dumps(options.given()) == '{"size": 16, "channels": 3}'
+for name, wrong in [("size", 16.0), ("size", "16"), ("channels", 3.0), ("channels", "3"), ("channels", np.True_)]:
+    try:
+        Options(**{name: wrong})
+    except InputError as error:
+        assert str(error).startswith(f"{name} = {wrong!r}: wanted"), error
+    else:
+        raise AssertionError(f"{name} = {wrong!r} is taken")
+"""
+
+
+def test_numbers_are_whole_whoever_has_made_them():
+    # In a process of its own, as the types in signatures are not checked where people work.
+    done = subprocess.run([sys.executable, "-c", NUMBERS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("wrong", WRONG_OPTIONS)
 def test_options_that_are_none_are_refused(wrong: dict[str, Any]):
     with pytest.raises(InputError, match=f"{next(iter(wrong))} = .*: wanted"):
-        load("digits", **wrong)
+        Options(**wrong)
 
 
 # A folder
@@ -406,7 +438,9 @@ def test_values_are_told_with_the_digits_that_matter(tmp_path: Path):
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("kinds", [("uint64", "int64"), ("float16", "float16"), ("uint8", "float32"), ("uint64", ">i2")])
+@pytest.mark.parametrize(
+    "kinds", [("uint64", "int64"), ("float16", "float16"), ("uint8", "float32"), ("uint64", ">i2")]
+)
 def test_classes_are_whole_numbers_whatever_kind_they_are(tmp_path: Path, kinds: tuple[str, str]):
     labels = {"y_train": WHICH[:40].astype(kinds[0]), "y_test": WHICH[40:].astype(kinds[1])}
     found = load(stored(tmp_path / "x.npz", x_train=NOISE[:40], x_test=NOISE[40:], **labels))
@@ -477,12 +511,53 @@ def test_a_data_set_names_its_classes():
     assert package.load_images(data).classes == Named.classes
 
 
+class Long:
+    """A sequence of this length, or so it says."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return GREY[index]
+
+
 WRONG: dict[str, tuple[Any, str]] = {
     "a generator": ((x for x in NOISE), "wanted a sequence or map-style data set"),
     "a set": (set("ab"), "wanted a sequence"),
     "nothing": ([], "an empty list"),
     "a number": ([3, 4], "item 0 of the train images"),
-    "a text": ([("cat.png", 0)], "item 0 of the train images"),
+    "a text": ([("cat.png", 0)], "item 0 of the train images is cat.png, a str: wanted an image; PIL.Image.open"),
+    "a path": ([Path("cat.png")], "item 0 of the train images is cat.png, a PosixPath"),
+    "no image": ([None], "item 0 of the train images is a NoneType: wanted an image"),
+    "no image beside a label": ([(None, 1)], "item 0 of the train images is a NoneType: wanted an image"),
+    "a dict": ([{"image": GREY[0], "label": 0}], "item 0 .* is a dict with 'image', 'label': wanted an image"),
+    "a dict of arrays": ({"image": GREY}, "are a dict: wanted a sequence"),
+    "all of Keras's": ((GREY, WHICH), r"a pair of arrays, of shapes \[60, 16, 16\] and \[60\]: .* list\(zip\(x, y\)\)"),
+    "all of Keras's in colour": ([NOISE, WHICH[:, None]], r"a pair of arrays, .* and \[60, 1\]"),
+    "what Keras returns": (
+        ((NOISE, WHICH), (NOISE, WHICH)),
+        r"item 0 .* all images and all labels: wanted images_from",
+    ),
+    "one-hot labels": ([(GREY[0], np.eye(3)[0])], r"label of shape \[3\]: .* int\(y.argmax\(\)\)"),
+    "one-hot tensors": ([(NOISE[0].transpose(2, 0, 1), torch.eye(3)[0])], r"label of shape \[3\]: .*argmax"),
+    "five dimensions": (
+        [NOISE[0][None, None]],
+        r"of shape \[1, 1, 16, 16, 3\]: wanted \[h, w\], \[h, w, channels\] or",
+    ),
+    "two channels": ([NOISE[0][..., :2]], r"of shape \[16, 16, 2\], of which neither the first nor the last"),
+    "channels on both sides": ([NOISE[0][:3]], r"of shape \[3, 16, 3\], of which both the first and the last"),
+    "no pixels": ([np.zeros((0, 8))], r"item 0 .* holds no images: it has the shape \[0, 8\]"),
+    "uneven rows": ([([[1, 2], [3]], 0)], "a list of rows of several lengths"),
+    "a sparse tensor": ([torch.eye(8).to_sparse()], r"a tensor that is torch.sparse_coo: .* x.to_dense\(\)"),
+    "a tensor without values": ([torch.zeros(8, 8, device="meta")], "device meta, which has no values"),
+    "a label without a value": ([(GREY[0], torch.zeros((), device="meta"))], "device meta, which has no values"),
+    "a single number": (np.array(3), "without a length"),
+    "a negative length": (Long(-1), "are a Long without a length"),
+    "an endless length": (Long(2**70), "are a Long without a length"),
+    "more than fits": (Long(2**50), "take .* GB"),
     "three parts": ([(GREY[0], 0, 1)], "has 3 parts"),
     "two shapes": ([GREY[0], GREY[0][:, :12]], "item 1 .* has the shape"),
     "some labels": ([(GREY[0], 0), GREY[1]], "1 of 2 train images have labels"),
@@ -500,6 +575,51 @@ def test_what_is_no_sequence_of_images_is_refused(what: str):
     data, reason = WRONG[what]
     with pytest.raises(InputError, match=reason):
         package.load_images(data)
+
+
+def test_images_alone_in_a_tuple_have_no_labels():
+    alone = package.load_images(TensorDataset(torch.from_numpy(GREY)))
+    assert alone.classes == ("image",) and alone.digest == package.load_images(list(GREY)).digest
+
+
+def test_a_part_of_a_data_set_has_the_classes_of_the_whole():
+    class Named(TensorDataset):
+        classes = ("cat", "dog", "none of these")
+
+    data = Named(torch.from_numpy(GREY), torch.from_numpy(WHICH))
+    part = Subset(Subset(data, list(range(50))), list(range(40)))
+    assert package.load_images(part).classes == Named.classes
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "conjugated", "a transposed array"])
+def test_tensors_of_odd_kinds_are_images(kind: str):
+    unit = torch.from_numpy(GREY / 255)
+    images = {
+        "bfloat16": list(unit.bfloat16()),
+        "conjugated": list(torch.complex(unit * 0, -unit).conj().imag),
+        "a transposed array": [image.T.T for image in GREY],
+    }[kind]
+    found = package.images_from(images, images[:8])
+    assert np.abs(found.train.images[:, 0].numpy().astype(int) - GREY).max() <= (1 if kind == "bfloat16" else 0)
+
+
+@pytest.mark.filterwarnings("ignore:.*quantize_per_tensor")
+def test_a_quantised_tensor_is_no_image_yet():
+    with pytest.raises(InputError, match=r"that is quantised: .* x.dequantize\(\)"):
+        package.load_images([torch.quantize_per_tensor(torch.eye(8), 0.1, 0, torch.quint8)])
+
+
+def test_images_that_change_when_they_are_read_again_are_told_of(recwarn: pytest.WarningsRecorder):
+    package.load_images(list(GREY))
+    assert not recwarn
+    chance = np.random.default_rng(0)
+
+    class Flipped(Long):
+        def __getitem__(self, index: int) -> np.ndarray:
+            return GREY[index][:, :: chance.choice([-1, 1])]
+
+    with pytest.warns(UserWarning, match="item . of the train images is another image when it is read again"):
+        package.load_images(Flipped(60))
 
 
 def test_a_sequence_is_trained_on(tmp_path: Path):

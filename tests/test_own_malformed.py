@@ -282,6 +282,13 @@ def test_a_file_that_is_no_picture_is_named(tmp_path: Path, what: str):
     assert f"1 of 21 files of photos cannot be used: {tmp_path / 'photos' / name}" in told or "pictures of" in told
 
 
+def test_the_first_files_are_named_and_the_others_counted(tmp_path: Path):
+    all_broken(tmp_path / "photos")
+    told = refused(tmp_path / "photos")
+    assert "30 of 30 files of photos cannot be used" in told
+    assert told.count("is no picture") == 3 and told.endswith("; and 27 more; mend them, or move them away")
+
+
 @pytest.mark.parametrize("what", PERHAPS_FILES)
 def test_no_flipped_bit_of_a_picture_does_harm(tmp_path: Path, what: str):
     read_or_refused(folder_with(tmp_path, what, PERHAPS_FILES[what]), size=8)

@@ -277,10 +277,10 @@ def test_all_images_are_read_once_and_again_when_a_file_changed(folder: Path, mo
     before = (folder / "test-images.npy").stat()
     edited("test-images.npy", 5_000, b"\0\1\2\3")(folder)
     os.utime(folder / "test-images.npy", ns=(before.st_atime_ns, before.st_mtime_ns))  # by somebody who hides it
-    with pytest.raises(InputError, match="not those that were packed|have the digest"):
+    with pytest.raises(InputError, match=r"not those that were packed|have the digest"):
         load(folder)
-    (tmp_cache := folder.parent / "cache" / "verified").rename(folder.parent / "away")
-    tmp_cache.write_text("no folder")  # a cache that cannot be written
+    (known := folder.parent / "cache" / "verified").rename(folder.parent / "away")
+    known.write_text("no folder")  # a cache that cannot be written
     load(folder.parent / "copy", progress=lambda *numbers: told.append(numbers))
     assert len(told) == 6
 

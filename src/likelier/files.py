@@ -52,7 +52,7 @@ def regular(path: Path, follow: bool = True) -> int:
 
 def opened(path: Path) -> io.BufferedReader:
     """As `regular`, buffered."""
-    return open(regular(path), "rb")  # noqa: PTH123
+    return open(regular(path), "rb")
 
 
 def opened_for_change(path: Path) -> io.BufferedRandom:

@@ -104,39 +104,62 @@ def roles(path: Path, names: Sequence[str]) -> dict[str, str]:
 def as_images(array: Array, what: str, options: Options) -> tuple[Pixels, str]:
     """Any array of images as bytes of the wanted shape, and a line on how it was understood."""
     layout = layout_of(array.shape, what)
-    if array.size == 0:
-        raise InputError(f"{what} holds no images: it has the shape {list(array.shape)}")
-    if layout == "NHW":
-        array = array[..., None]
-    elif layout == "NCHW":
-        array = array.transpose(0, 2, 3, 1)
+    array = channels_last(array, what, layout)
     n, h, w, c = array.shape
-    check_sides(what, (w, h), options)
-    pixels = adapted(as_bytes(array, what), options)
     note = f"{what}: {n:,} images of {h}×{w}, {CHANNELS[c]}, taken as {layout}"
+    pixels = in_bytes(array, what, options)
     if pixels.max() <= 1:
         note += "; no byte in it is above 1: if they stand for black and white, multiply them by 255"
     return pixels, note
 
 
-def layout_of(shape: tuple[int, ...], what: str) -> str:
-    """NHW, NHWC or NCHW; InputError for what may be both, or neither."""
-    if len(shape) == 3:
-        return "NHW"
-    if len(shape) != 4:
-        hint = "; rows of pixels are to be given their height and width by reshape" if len(shape) == 2 else ""
+def as_image(array: Array, what: str, options: Options) -> UInt8[np.ndarray, "c h w"]:
+    """The same of a single one."""
+    one = channels_last(array, what, layout_of(array.shape, what, ""))
+    found: UInt8[np.ndarray, "c h w"] = in_bytes(one[None], what, options)[0]
+    return found
+
+
+def in_bytes(array: Array, what: str, options: Options) -> Pixels:
+    """Images with channels last as bytes of the wanted shape."""
+    check_sides(what, (array.shape[2], array.shape[1]), options)
+    return adapted(as_bytes(array, what), options)
+
+
+def channels_last(array: Array, what: str, layout: str) -> Array:
+    """Images, or one, of a known layout with channels last; InputError if there are none."""
+    if array.size == 0:
+        raise InputError(f"{what} holds no images: it has the shape {list(array.shape)}")
+    if "C" not in layout:
+        return array[..., None]
+    return np.moveaxis(array, -3, -1) if layout.endswith("CHW") else array
+
+
+def layout_of(shape: tuple[int, ...], what: str, many: str = "N") -> str:
+    """How images of such an array are laid out: HW, HWC or CHW, after `many` dimensions, N or none.
+
+    Raises:
+        InputError: it may be both of the latter, or none of them.
+    """
+    before = "n, " * len(many)
+    image = shape[len(many) :]
+    if len(shape) == len(many) + 2:
+        return f"{many}HW"
+    if len(shape) != len(many) + 3:
+        hint = "; rows of pixels are to be given their height and width by reshape" if len(image) == 1 else ""
         raise InputError(
-            f"{what} is an array of shape {list(shape)}: wanted [n, h, w], [n, h, w, channels] or "
-            f"[n, channels, h, w]{hint}"
+            f"{what} is an array of shape {list(shape)}: wanted [{before}h, w], [{before}h, w, channels] or "
+            f"[{before}channels, h, w]{hint}"
         )
-    first, last = shape[1] in CHANNELS, shape[3] in CHANNELS
+    first, last = image[0] in CHANNELS, image[2] in CHANNELS
     if first == last:
-        found = "both the second and the last may be" if first else "neither the second nor the last can be"
+        places = "first and the last", "second and the last"
+        found = f"both the {places[len(many)]}" if first else f"neither the {places[len(many)].replace('and', 'nor')}"
         raise InputError(
-            f"{what} is an array of shape {list(shape)}, of which {found} the channels: wanted [n, h, w, 1 or 3], with "
-            "sides of 8 pixels or more"
+            f"{what} is an array of shape {list(shape)}, of which {found} may be the channels: wanted [{before}h, w, "
+            "1 or 3], with sides of 8 pixels or more"
         )
-    return "NCHW" if first else "NHWC"
+    return f"{many}CHW" if first else f"{many}HWC"
 
 
 def as_bytes(array: Array, what: str) -> UInt8[np.ndarray, "..."]:
@@ -170,15 +193,15 @@ def cure_of(array: Array) -> str:
         return ""
     low, high = float(array.min()), float(array.max())
     if array.dtype.kind != "f":
-        if 0 <= low and high <= 255:
+        if low >= 0 and high <= 255:
             return "; x.astype('uint8')"
-    elif -OVER < low and high < 1 + 5 * OVER:
+    elif low > -OVER and high < 1 + 5 * OVER:
         return "; x.clip(0, 1)"  # what filters and rounding leave over
     elif -1 - OVER < low < 0 and high < 1 + OVER:
         return "; ((x + 1) / 2).clip(0, 1)"
-    elif -255 * OVER < low and 128 <= high < 255 * (1 + OVER):
+    elif low > -255 * OVER and 128 <= high < 255 * (1 + OVER):
         return "; x / 255" if low >= 0 and high <= 255 else "; (x / 255).clip(0, 1)"
-    elif 0 <= low and high <= 128:
+    elif low >= 0 and high <= 128:
         return "; x / x.max()"
     depth = next((depth for depth in DEPTHS if high <= depth), None) if low >= 0 else None
     return f"; x / {depth}" if depth else ""

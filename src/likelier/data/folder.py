@@ -16,7 +16,6 @@ in each folder its pictures, then its folders, likewise.
 """
 
 import os
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from likelier.data.picture import (
     decoded,
     fits,
     header_of,
+    quietly,
     side_wanted,
 )
 from likelier.data.splitting import UNLABELLED, OnProgress, check_both, class_from, is_for_test
@@ -233,8 +233,8 @@ def classes_in(folder: Path, passed_over: Counter[str]) -> dict[str, list[Path]]
     if nested and len(classes) == 1 and not loose:
         ((name, inner),) = nested.items()
         raise InputError(
-            f"{folder} has one folder, {printable(name)}, and its pictures are in folders of it ({some(inner)}): if those "
-            f"are the classes, give {folder / printable(name)}, or move them up one folder"
+            f"{folder} has one folder, {printable(name)}, and its pictures are in folders of it ({some(inner)}): if "
+            f"those are the classes, give {folder / printable(name)}, or move them up one folder"
         )
     if nested:
         passed_over[f"classes whose pictures are in folders of theirs ({some(nested)}), taken together"] += len(nested)
@@ -259,7 +259,9 @@ def one_sided(found: Sequence[dict[str, list[Path]]], parts: Sequence[Path]) -> 
     if not train or not test:
         return f"{names[0 if not train else 1]}/ holds no pictures: wanted some in both"
     if stray := sorted(test - train):
-        return f"there is no training picture of {some(stray)}: wanted the same classes in {names[0]}/ as in {names[1]}/"
+        return (
+            f"there is no training picture of {some(stray)}: wanted the same classes in {names[0]}/ as in {names[1]}/"
+        )
     return None
 
 
@@ -332,8 +334,7 @@ def each(work: Callable[[T], R], pieces: Sequence[T], name: str, progress: OnPro
 
     found: list[R] = []
     refused: list[Refused] = []
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # whatever Pillow minds, the picture can be used or not
+    with quietly():
         for start in range(0, len(pieces), CHUNK):
             for result in by_piece(attempt, pieces[start : start + CHUNK]):
                 if isinstance(result, Refused):
@@ -343,13 +344,15 @@ def each(work: Callable[[T], R], pieces: Sequence[T], name: str, progress: OnPro
             if progress is not None:
                 progress(min(start + CHUNK, len(pieces)), len(pieces))
     if refused:
-        more = f", and {len(refused) - SHOWN:,} more" if len(refused) > SHOWN else ""
-        raise InputError(
-            f"{len(refused):,} of {len(pieces):,} files of {name} cannot be used: "
-            f"{'; '.join(str(each) for each in refused[:SHOWN])}{more}; mend them, or move them away"
-        )
+        raise InputError(f"{cannot_be_used(refused, len(pieces), name)}; mend them, or move them away")
     return found
 
 
 class Refused(str):
     """Why a file cannot be used."""
+
+
+def cannot_be_used(refused: Sequence[str], total: int, name: str) -> str:
+    """How many of the files of a set are refused, and why the first of them are."""
+    more = f"; and {len(refused) - SHOWN:,} more" if len(refused) > SHOWN else ""
+    return f"{len(refused):,} of {total:,} files of {name} cannot be used: {'; '.join(refused[:SHOWN])}{more}"

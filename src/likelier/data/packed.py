@@ -47,7 +47,7 @@ SPOTS, SPOT = 64, 4096
 
 Size = Annotated[int, pydantic.Field(ge=1, lt=MOST)]
 Sha256 = Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")]
-Channels, Side = Literal[1, 3], Annotated[int, pydantic.Field(ge=LEAST_SIDE, le=MOST_SIDE)]
+Side = Annotated[int, pydantic.Field(ge=LEAST_SIDE, le=MOST_SIDE)]
 Name = Annotated[str, pydantic.AfterValidator(check_name)]
 ClassName = Annotated[str, pydantic.AfterValidator(check_class)]
 
@@ -63,7 +63,7 @@ class Contents(TypedDict):
     """What is packed, known before any of it is."""
 
     name: Name
-    shape: tuple[Channels, Side, Side]
+    shape: tuple[Literal[1, 3], Side, Side]
     classes: Annotated[list[ClassName], pydantic.Field(min_length=1)]
     sizes: Sizes
     options: dict[str, Any]

@@ -6,7 +6,6 @@ same tick of the clock is not told from none, so what has changed only just now 
 """
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
