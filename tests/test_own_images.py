@@ -499,6 +499,8 @@ def test_class_names_are_in_one_line_wherever_they_come_from(tmp_path: Path):
     found = package.load_images(stored(tmp_path / "x\\y.npz", images=GREY, labels=labels))
     assert (found.name, found.classes) == ("x_y", wanted)
     assert package.load_images(list(zip(GREY, labels, strict=True))).classes == wanted
+    with pytest.raises(InputError, match="cannot be the name of a set"):
+        package.Images("../x", found.train, found.test, ("a", "b", "c"))
     with pytest.raises(InputError, match="cannot be the name of a class"):
         package.Images("x", found.train, found.test, ("a", "b", "c\nd"))
 

@@ -285,6 +285,16 @@ def test_all_images_are_read_once_and_again_when_a_file_changed(folder: Path, mo
     assert len(told) == 6
 
 
+@pytest.mark.usefixtures("settled")
+def test_what_is_known_of_a_file_is_one_claim_about_one_content(tmp_path: Path):
+    file = tmp_path / "file"
+    file.write_text("right")
+    assert verified.holds([file], "it is true", lambda: True)
+    assert verified.holds([file], "it is true", lambda: pytest.fail("it is asked again"))
+    assert not verified.holds([file], "it is false", lambda: False)
+    assert verified.holds([file], "it is false", lambda: True)  # what was refused is not kept
+
+
 def test_what_has_just_changed_is_not_remembered(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("LIKELIER_CACHE", str(tmp_path / "cache"))
     load(folder)
