@@ -233,7 +233,7 @@ def test_the_folder_of_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_any_shape_of_image(shape: tuple[int, int, int], tmp_path: Path) -> None:
     images = torch.randint(256, (20, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     split = Split(images, torch.arange(20) % 2)
-    found = extractor(Images("a/b noise", split, split, ("even", "odd")), cache=tmp_path)
+    found = extractor(Images("a (b) noise", split, split, ("even", "odd")), cache=tmp_path)
     assert found.features(images).shape == (20, 64)
 
 

@@ -21,7 +21,8 @@ import pytest
 import torch
 
 from likelier import data as likelier_data
-from likelier.data import UNVERIFIED, cifar10, find, idx, keras, load
+from likelier import fetching
+from likelier.data import UNVERIFIED, cifar10, find, idx, keras, load, verified
 from likelier.data.catalogue import REMOTES
 from likelier.data.places import TORCHVISION, cached, keras_folder
 from likelier.data_commands import ACTIONS
@@ -190,6 +191,22 @@ def test_letters_are_read_out_of_the_archive(root: Path, monkeypatch: pytest.Mon
     found, loose = find("emnist-letters", root), find("emnist-letters", root.parent / "loose")
     assert (found.verified, loose.verified) == (True, False)
     assert found.images.digest == loose.images.digest
+
+
+def test_the_sum_of_an_archive_is_taken_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verified, "SETTLED", -10.0)  # as if it had been here for longer
+    written = emnist_archive(root / "emnist-letters", files_of("emnist-letters"))
+    monkeypatch.setitem(REMOTES, "emnist-letters", remotes_of(written))
+    sums: list[Path] = []
+    monkeypatch.setattr(
+        fetching, "sha256_of", lambda path: (sums.append(path), hashlib.sha256(path.read_bytes()))[1].hexdigest()
+    )
+    for _ in range(3):
+        assert find("emnist-letters", root).verified
+    assert sums == [root / "emnist-letters" / idx.ARCHIVE]
+    with zipfile.ZipFile(sums[0], "a") as archive:
+        archive.writestr("more", b"")
+    assert not find("emnist-letters", root).verified
 
 
 @pytest.mark.parametrize("loose", [4, 1])

@@ -1,7 +1,10 @@
 """Images of one's own: whatever their size, mode and layout, they become what a person would expect of them."""
 
 import json
+import os
 import runpy
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import TensorDataset
+from torch.utils.data import Subset, TensorDataset
 
 import likelier as package
 from likelier.data import load
+from likelier.data.folder import listed
 from likelier.data.picture import LARGEST, Options, decoded, header_of
 from likelier.errors import InputError
 from likelier.looking import statistics
@@ -22,6 +26,7 @@ Likelier = Callable[..., Any]
 NOISE = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
 GREY = NOISE[..., 0]
 WHICH = np.arange(60) % 2
+SCANDIR = os.scandir
 PHOTOGRAPHS = runpy.run_path(str(Path(__file__).with_name("photographs.py")))
 
 
@@ -110,6 +115,22 @@ def test_cropping_takes_the_centre_and_padding_takes_all(tmp_path: Path):
     assert np.array_equal(padded[16:32], wide) and padded[:16].max() == padded[32:].max() == 0
 
 
+def test_what_is_cut_away_is_the_same_on_both_sides(tmp_path: Path):
+    ramp = np.arange(21, dtype=np.uint8) * 10
+    for name, array in (("wide", np.tile(ramp, (8, 1))), ("high", np.tile(ramp[:, None], (1, 8)))):
+        found = decoded(saved(tmp_path / f"{name}.png", array), Options(size=8))[0]
+        assert np.unique(found).tolist() == (ramp[6:14]).tolist()  # 6 before, and 7 behind
+
+
+@pytest.mark.parametrize(
+    ("deep", "wanted"), [(0, 0), (128, 0), (129, 1), (385, 1), (386, 2), (32_896, 128), (65_535, 255)]
+)
+def test_16_bits_are_rounded_to_the_nearest_8(tmp_path: Path, deep: int, wanted: int):
+    assert abs(deep / 257 - wanted) < 0.5
+    file = saved(tmp_path / "x.tif", np.full((8, 8), deep, dtype=np.uint16))
+    assert np.unique(decoded(file, Options())).tolist() == [wanted]
+
+
 def test_a_large_jpeg_is_decoded_small_and_the_same(tmp_path: Path):
     chance = np.random.default_rng(0)
     large = PHOTOGRAPHS["photograph"](PHOTOGRAPHS["SCENES"]["hills"], chance, (900, 1000))
@@ -126,10 +147,38 @@ def test_the_first_frame_of_an_animation_is_taken(tmp_path: Path):
         assert abs(int(decoded(file, Options(channels=1)).mean()) - 50) <= 1
 
 
-@pytest.mark.parametrize("wrong", [{"size": 7}, {"size": 129}, {"channels": 2}, {"fit": "stretch"}])
+WRONG_OPTIONS: list[dict[str, Any]] = [
+    *({"size": size} for size in (7, 129, True)),
+    *({"channels": channels} for channels in (2, True)),
+    {"fit": "stretch"},
+]
+
+NUMBERS = """
+import json, numpy as np
+from likelier.data.picture import InputError, Options
+options = Options(np.int64(16), np.uint8(3))
+assert options == Options(16, 3)
+assert json.dumps(options.given()) == '{"size": 16, "channels": 3}'
+for name, wrong in [("size", 16.0), ("size", "16"), ("channels", 3.0), ("channels", "3"), ("channels", np.True_)]:
+    try:
+        Options(**{name: wrong})
+    except InputError as error:
+        assert str(error).startswith(f"{name} = {wrong!r}: wanted"), error
+    else:
+        raise AssertionError(f"{name} = {wrong!r} is taken")
+"""
+
+
+def test_numbers_are_whole_whoever_has_made_them():
+    # In a process of its own, as the types in signatures are not checked where people work.
+    done = subprocess.run([sys.executable, "-c", NUMBERS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("wrong", WRONG_OPTIONS)
 def test_options_that_are_none_are_refused(wrong: dict[str, Any]):
     with pytest.raises(InputError, match=f"{next(iter(wrong))} = .*: wanted"):
-        load("digits", **wrong)
+        Options(**wrong)
 
 
 # A folder
@@ -170,6 +219,85 @@ def test_folders_for_training_and_test_are_taken_as_they_are(tmp_path: Path):
     found = load(tmp_path / "photos")
     assert (len(found.train), len(found.test), found.classes) == (50, 10, ("left", "right"))
     assert np.array_equal(np.sort(found.test.images.flatten()), np.sort(NOISE[50:].flatten()))
+
+
+@pytest.mark.parametrize(
+    ("train", "test"), [("Train", "TEST"), ("training", "testing"), ("TRAIN", "valid"), ("Training", "Validation")]
+)
+def test_the_folders_of_the_splits_have_many_names(tmp_path: Path, train: str, test: str):
+    folder_of(tmp_path / "photos" / train, NOISE[:50])
+    folder_of(tmp_path / "photos" / test, NOISE[50:])
+    found = load(tmp_path / "photos")
+    assert (len(found.train), len(found.test), found.classes) == (50, 10, ("left", "right"))
+
+
+def test_test_comes_before_validation_and_what_is_left_out_is_told(tmp_path: Path):
+    for name, part in (("train", NOISE[:40]), ("Test", NOISE[40:50]), ("val", NOISE[50:])):
+        folder_of(tmp_path / "photos" / name, part)
+    found = load(tmp_path / "photos")
+    assert (len(found.test), found.notes) == (10, ("files or folders beside train/ and Test/ left out: 1",))
+
+
+def test_two_folders_to_train_on_are_one_too_many(tmp_path: Path):
+    for name in ("train", "Training", "test"):
+        folder_of(tmp_path / "photos" / name)
+    with pytest.raises(InputError, match="has Training, train: wanted one of them"):
+        load(tmp_path / "photos")
+    (tmp_path / "photos" / "test").rename(tmp_path / "photos" / "car")
+    assert load(tmp_path / "photos").classes == ("Training", "car", "train")  # kinds of traffic
+
+
+def test_a_lone_folder_to_train_on_is_a_set_without_a_test_split(tmp_path: Path):
+    folder_of(tmp_path / "photos" / "train")
+    found = load(tmp_path / "photos")
+    assert (found.classes, found.digest) == (("left", "right"), load(tmp_path / "photos" / "train").digest)
+    assert found.notes == ("there are no pictures to test on beside train/: a fifth of those in it is held out",)
+    folder_of(tmp_path / "photos" / "car")
+    assert load(tmp_path / "photos").classes == ("car", "train")
+
+
+def test_classes_one_folder_too_deep_are_not_one_class(tmp_path: Path):
+    folder_of(tmp_path / "photos" / "from the archive")
+    with pytest.raises(InputError, match=r"in folders of it \(left, right\): .* give .*/photos/from the archive, or"):
+        load(tmp_path / "photos")
+
+
+def test_pictures_in_folders_of_their_class_belong_to_it_and_that_is_told(tmp_path: Path):
+    folder_of(tmp_path / "photos" / "cat", NOISE[:20])
+    folder_of(tmp_path / "photos" / "dog" / "images" / "all", NOISE[20:40])
+    for index, array in enumerate(NOISE[40:]):
+        saved(tmp_path / "photos" / "owl" / "images" / f"{index}.png", array)
+    found = load(tmp_path / "photos")
+    assert found.classes == ("cat", "dog", "owl")
+    assert found.notes == ("classes whose pictures are in folders of theirs (cat), taken together: 1",)
+
+
+IN_ORDER = ("B/10.png", "B/9.png", "a/z.png", "a/b/2.png", "a/b/c/1.png", "a/b.x/1.png", "a/d/0.png", "é/0.png")
+
+
+class Backwards:
+    """What a folder holds, as a file system may list it: in the opposite order."""
+
+    def __init__(self, folder: Path) -> None:
+        self.entries = sorted(SCANDIR(folder), key=lambda entry: os.fsencode(entry.name), reverse=True)
+
+    def __enter__(self) -> list[os.DirEntry[str]]:
+        return self.entries
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_the_order_is_fixed_whatever_the_file_system_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for index, path in enumerate(IN_ORDER):
+        saved(tmp_path / "photos" / "train" / path, NOISE[index])
+        saved(tmp_path / "photos" / "test" / path, NOISE[20 + index])
+    monkeypatch.setattr(os, "scandir", Backwards)
+    found = listed(tmp_path / "photos")
+    assert found.classes == ("B", "a", "é")
+    for part, items in (("train", found.train), ("test", found.test)):
+        assert [item.path.relative_to(tmp_path / "photos" / part).as_posix() for item in items] == list(IN_ORDER)
+        assert [item.label for item in items] == [0, 0, 1, 1, 1, 1, 1, 2]
 
 
 def test_a_folder_without_classes_is_one_class(tmp_path: Path):
@@ -281,19 +409,42 @@ def test_arrays_are_found_by_their_usual_names(tmp_path: Path, names: tuple[str,
 
 
 CURES = {
-    "(x + 1) / 2": NOISE / 127.5 - 1,
-    "x.astype('uint8')": NOISE.astype(np.float32),
-    "(x // 257).astype('uint8')": NOISE.astype(np.uint16) * 257,
+    "((x + 1) / 2).clip(0, 1)": NOISE / 127.5 - 1,
+    "x.clip(0, 1)": (NOISE / 255).astype(np.float32) * np.float32(1.0000001),
+    "x.astype('uint8')": NOISE.astype(np.int64),
+    "x / 255": NOISE.astype(np.float32),
+    "(x / 255).clip(0, 1)": NOISE * 1.0001,
+    "x / x.max()": NOISE / 100,
+    "x / 4095": (NOISE / 255 * 4095).astype(np.uint16),
+    "x / 65535": NOISE.astype(np.uint16) * 257,
     "x.astype('uint8') * 255": NOISE > 128,
 }
 
 
 @pytest.mark.parametrize("cure", CURES)
 def test_the_cure_that_is_named_cures(tmp_path: Path, cure: str):
+    x = CURES[cure]
     with pytest.raises(InputError) as refusal:
-        load(stored(tmp_path / "x.npz", images=CURES[cure]))
+        load(stored(tmp_path / "x.npz", images=x))
     assert str(refusal.value).endswith(f"; {cure}")
-    load(stored(tmp_path / "x.npz", images=eval(cure, {"x": CURES[cure]})))
+    found = load(stored(tmp_path / "x.npz", images=eval(cure, {"x": x}), y=WHICH))
+    pixels = torch.cat([found.train.images, found.test.images]).double().mean()
+    assert pixels == pytest.approx(255 * (NOISE > 128).mean() if x.dtype == bool else NOISE.mean(), abs=1)
+
+
+def test_values_are_told_with_the_digits_that_matter(tmp_path: Path):
+    with pytest.raises(InputError, match=r"from 0 to 1\.00000012: wanted"):
+        load(stored(tmp_path / "x.npz", images=CURES["x.clip(0, 1)"]))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "kinds", [("uint64", "int64"), ("float16", "float16"), ("uint8", "float32"), ("uint64", ">i2")]
+)
+def test_classes_are_whole_numbers_whatever_kind_they_are(tmp_path: Path, kinds: tuple[str, str]):
+    labels = {"y_train": WHICH[:40].astype(kinds[0]), "y_test": WHICH[40:].astype(kinds[1])}
+    found = load(stored(tmp_path / "x.npz", x_train=NOISE[:40], x_test=NOISE[40:], **labels))
+    assert (found.classes, found.test.labels.tolist()) == (("0", "1"), WHICH[40:].tolist())
 
 
 def test_arrays_and_named_sets_are_brought_to_a_size_too(tmp_path: Path):
@@ -332,6 +483,28 @@ def test_a_sequence_may_have_no_labels_and_a_test_split_of_its_own():
     assert (found.name, found.shape, len(found.train), len(found.test)) == ("mine", (1, 8, 8), 50, 10)
 
 
+@pytest.mark.parametrize("name", ["a/../b", "/a", "..", ".", "", "  ", "a\\b", "a\nb", "a\x1b[2J", "x" * 121, "\udcff"])
+def test_a_name_is_one_part_of_a_path(name: Any):
+    with pytest.raises(InputError, match="the name"):
+        package.images_from(list(GREY), name=name)
+
+
+def test_a_name_may_have_letters_of_any_script():
+    assert package.images_from(list(GREY), name="Ziffern 数字").name == "Ziffern 数字"
+
+
+def test_class_names_are_in_one_line_wherever_they_come_from(tmp_path: Path):
+    labels = np.array(["", "a\nb", "\x1b[2J"])[np.arange(60) % 3]
+    wanted = ("without a name", r"\x1b[2J", r"a\nb")
+    found = package.load_images(stored(tmp_path / "x\\y.npz", images=GREY, labels=labels))
+    assert (found.name, found.classes) == ("x_y", wanted)
+    assert package.load_images(list(zip(GREY, labels, strict=True))).classes == wanted
+    with pytest.raises(InputError, match="cannot be the name of a set"):
+        package.Images("../x", found.train, found.test, ("a", "b", "c"))
+    with pytest.raises(InputError, match="cannot be the name of a class"):
+        package.Images("x", found.train, found.test, ("a", "b", "c\nd"))
+
+
 def test_a_data_set_names_its_classes():
     class Named(TensorDataset):
         classes = ("cat", "dog", "none of these")
@@ -340,12 +513,53 @@ def test_a_data_set_names_its_classes():
     assert package.load_images(data).classes == Named.classes
 
 
+class Long:
+    """A sequence of this length, or so it says."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return GREY[index]
+
+
 WRONG: dict[str, tuple[Any, str]] = {
     "a generator": ((x for x in NOISE), "wanted a sequence or map-style data set"),
     "a set": (set("ab"), "wanted a sequence"),
     "nothing": ([], "an empty list"),
     "a number": ([3, 4], "item 0 of the train images"),
-    "a text": ([("cat.png", 0)], "item 0 of the train images"),
+    "a text": ([("cat.png", 0)], "item 0 of the train images is cat.png, a str: wanted an image; PIL.Image.open"),
+    "a path": ([Path("cat.png")], "item 0 of the train images is cat.png, a PosixPath"),
+    "no image": ([None], "item 0 of the train images is a NoneType: wanted an image"),
+    "no image beside a label": ([(None, 1)], "item 0 of the train images is a NoneType: wanted an image"),
+    "a dict": ([{"image": GREY[0], "label": 0}], "item 0 .* is a dict with 'image', 'label': wanted an image"),
+    "a dict of arrays": ({"image": GREY}, "are a dict: wanted a sequence"),
+    "all of Keras's": ((GREY, WHICH), r"a pair of arrays, of shapes \[60, 16, 16\] and \[60\]: .* list\(zip\(x, y\)\)"),
+    "all of Keras's in colour": ([NOISE, WHICH[:, None]], r"a pair of arrays, .* and \[60, 1\]"),
+    "what Keras returns": (
+        ((NOISE, WHICH), (NOISE, WHICH)),
+        r"item 0 .* all images and all labels: wanted images_from",
+    ),
+    "one-hot labels": ([(GREY[0], np.eye(3)[0])], r"label of shape \[3\]: .* int\(y.argmax\(\)\)"),
+    "one-hot tensors": ([(NOISE[0].transpose(2, 0, 1), torch.eye(3)[0])], r"label of shape \[3\]: .*argmax"),
+    "five dimensions": (
+        [NOISE[0][None, None]],
+        r"of shape \[1, 1, 16, 16, 3\]: wanted \[h, w\], \[h, w, channels\] or",
+    ),
+    "two channels": ([NOISE[0][..., :2]], r"of shape \[16, 16, 2\], of which neither the first nor the last"),
+    "channels on both sides": ([NOISE[0][:3]], r"of shape \[3, 16, 3\], of which both the first and the last"),
+    "no pixels": ([np.zeros((0, 8))], r"item 0 .* holds no images: it has the shape \[0, 8\]"),
+    "uneven rows": ([([[1, 2], [3]], 0)], "a list of rows of several lengths"),
+    "a sparse tensor": ([torch.eye(8).to_sparse()], r"a tensor that is torch.sparse_coo: .* x.to_dense\(\)"),
+    "a tensor without values": ([torch.zeros(8, 8, device="meta")], "device meta, which has no values"),
+    "a label without a value": ([(GREY[0], torch.zeros((), device="meta"))], "device meta, which has no values"),
+    "a single number": (np.array(3), "without a length"),
+    "a negative length": (Long(-1), "are a Long without a length"),
+    "an endless length": (Long(2**70), "are a Long without a length"),
+    "more than fits": (Long(2**50), "take .* GB"),
     "three parts": ([(GREY[0], 0, 1)], "has 3 parts"),
     "two shapes": ([GREY[0], GREY[0][:, :12]], "item 1 .* has the shape"),
     "some labels": ([(GREY[0], 0), GREY[1]], "1 of 2 train images have labels"),
@@ -363,6 +577,51 @@ def test_what_is_no_sequence_of_images_is_refused(what: str):
     data, reason = WRONG[what]
     with pytest.raises(InputError, match=reason):
         package.load_images(data)
+
+
+def test_images_alone_in_a_tuple_have_no_labels():
+    alone = package.load_images(TensorDataset(torch.from_numpy(GREY)))
+    assert alone.classes == ("image",) and alone.digest == package.load_images(list(GREY)).digest
+
+
+def test_a_part_of_a_data_set_has_the_classes_of_the_whole():
+    class Named(TensorDataset):
+        classes = ("cat", "dog", "none of these")
+
+    data = Named(torch.from_numpy(GREY), torch.from_numpy(WHICH))
+    part = Subset(Subset(data, list(range(50))), list(range(40)))
+    assert package.load_images(part).classes == Named.classes
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "conjugated", "a transposed array"])
+def test_tensors_of_odd_kinds_are_images(kind: str):
+    unit = torch.from_numpy(GREY / 255)
+    images = {
+        "bfloat16": list(unit.bfloat16()),
+        "conjugated": list(torch.complex(unit * 0, -unit).conj().imag),
+        "a transposed array": [image.T.T for image in GREY],
+    }[kind]
+    found = package.images_from(images, images[:8])
+    assert np.abs(found.train.images[:, 0].numpy().astype(int) - GREY).max() <= (1 if kind == "bfloat16" else 0)
+
+
+@pytest.mark.filterwarnings("ignore:.*quantize_per_tensor")
+def test_a_quantised_tensor_is_no_image_yet():
+    with pytest.raises(InputError, match=r"that is quantised: .* x.dequantize\(\)"):
+        package.load_images([torch.quantize_per_tensor(torch.eye(8), 0.1, 0, torch.quint8)])
+
+
+def test_images_that_change_when_they_are_read_again_are_told_of(recwarn: pytest.WarningsRecorder):
+    package.load_images(list(GREY))
+    assert not recwarn
+    chance = np.random.default_rng(0)
+
+    class Flipped(Long):
+        def __getitem__(self, index: int) -> np.ndarray:
+            return GREY[index][:, :: chance.choice([-1, 1])]
+
+    with pytest.warns(UserWarning, match="item . of the train images is another image when it is read again"):
+        package.load_images(Flipped(60))
 
 
 def test_a_sequence_is_trained_on(tmp_path: Path):

@@ -182,6 +182,9 @@ ARCHIVES: dict[str, bytes] = {  # .npz
     "labels of NaN": npz(images=NOISE, labels=np.full(N, np.nan)),
     "labels of infinity": npz(images=NOISE, labels=np.full(N, np.inf)),
     "labels between": npz(images=NOISE, labels=TWO + 0.5),
+    "labels of no characters": npz(images=NOISE, labels=np.full(N, 0x110000, "u4").view("U1")),
+    "labels of swapped bytes": npz(images=NOISE, labels=np.full(N, 0x41, ">u4").view("<U1")),
+    "labels of half infinity": npz(images=NOISE, labels=np.full(N, np.inf, "f2")),
     "labels of dates": npz(images=NOISE, labels=TWO.astype("datetime64[D]")),
     "a label for each": npz(images=NOISE, labels=np.arange(N)),
     "one label": npz(images=NOISE, labels=np.array(1)),
@@ -277,6 +280,13 @@ def test_a_file_that_is_no_picture_is_named(tmp_path: Path, what: str):
     name = what.replace(" in a .", ".").replace("an empty .", "empty.")
     told = refused(folder_with(tmp_path, name, FILES[what]))
     assert f"1 of 21 files of photos cannot be used: {tmp_path / 'photos' / name}" in told or "pictures of" in told
+
+
+def test_the_first_files_are_named_and_the_others_counted(tmp_path: Path):
+    all_broken(tmp_path / "photos")
+    told = refused(tmp_path / "photos")
+    assert "30 of 30 files of photos cannot be used" in told
+    assert told.count("is no picture") == 3 and told.endswith("; and 27 more; mend them, or move them away")
 
 
 @pytest.mark.parametrize("what", PERHAPS_FILES)

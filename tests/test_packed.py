@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from likelier import packing
-from likelier.data import load, packed
+from likelier.data import load, packed, verified
 from likelier.errors import InputError
 from likelier.experiment import train
 from likelier.images import Batches, Images, Mapped, Split
@@ -209,6 +209,19 @@ LIES = {
     "another shape": (manifest(shape=[3, 8, 9]), "wanted the 68,896 of 300×3×8×9"),
     "shape of equal size": (manifest(shape=[1, 8, 24]), "another header"),
     "negative shape": (manifest(shape=[3, -8, -8]), "shape"),
+    "five channels": (manifest(shape=[5, 8, 8]), "shape.0"),
+    "large images": (manifest(shape=[3, 500, 500]), "shape.1"),
+    "small images": (manifest(shape=[3, 7, 8]), "shape.1"),
+    "a name that climbs out": (manifest(name="../../x"), "cannot be the name of a set"),
+    "an absolute name": (manifest(name="/tmp/x"), "cannot be the name of a set"),
+    "the folder above": (manifest(name=".."), "cannot be the name of a set"),
+    "no name": (manifest(name=""), "cannot be the name of a set"),
+    "a name for another system": (manifest(name="a\\b"), "cannot be the name of a set"),
+    "a name with escapes": (manifest(name="x\x1b[2J"), "cannot be the name of a set"),
+    "a long name": (manifest(name="x" * 121), "121 bytes: wanted at most 120"),
+    "a class with escapes": (manifest(classes=["a", "b", "c", "\x1b[2J"]), "cannot be the name of a class"),
+    "a class of two lines": (manifest(classes=["a", "b", "c", "d\ne"]), "cannot be the name of a class"),
+    "the digest of another set": (manifest(digest=load("digits").digest), "have the digest .* says a15c"),
     "fewer classes": (manifest(classes=["a"]), "labels from 0 to 3"),
     "no classes": (manifest(classes=[]), "classes"),
     "another format": (manifest(format=2), "format"),
@@ -223,8 +236,8 @@ LIES = {
         replaced("train-images.npy", lambda p: p.symlink_to(p.parent.parent / p.name)),
         "train-images.npy cannot be read",
     ),
-    "a pipe": (replaced("test-labels.npy", lambda p: os.mkfifo(p)), "it is no file"),
-    "a folder": (replaced("test-labels.npy", lambda p: p.mkdir()), "it is no file"),
+    "a pipe": (replaced("test-labels.npy", lambda p: os.mkfifo(p)), "it is no regular file"),
+    "a folder": (replaced("test-labels.npy", lambda p: p.mkdir()), "it is no regular file"),
     "no images file": (replaced("test-images.npy", lambda p: None), "cannot be read"),
     "cut short": (lambda folder: os.truncate(folder / "train-images.npy", 61_695), "has 61,695 bytes"),
     "longer": (lambda folder: os.truncate(folder / "train-labels.npy", 1 << 40), "has 1,099,511,627,776 bytes"),
@@ -244,10 +257,70 @@ def test_a_lie_is_told_in_one_line(folder: Path, lie: str):
     assert "\n" not in str(caught.value)
 
 
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A cache of its own, and a clock that any change lies behind."""
+    monkeypatch.setenv("LIKELIER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(verified, "SETTLED", -10.0)
+
+
+@pytest.mark.usefixtures("settled")
+def test_all_images_are_read_once_and_again_when_a_file_changed(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    told: list[tuple[int, int]] = []
+    load(folder, progress=lambda *numbers: told.append(numbers))
+    assert told == [(300, 320), (320, 320)]
+    load(folder, progress=lambda *numbers: told.append(numbers))
+    shutil.copytree(folder, folder.parent / "copy")
+    assert len(told) == 2
+    load(folder.parent / "copy", progress=lambda *numbers: told.append(numbers))
+    assert len(told) == 4
+    before = (folder / "test-images.npy").stat()
+    edited("test-images.npy", 5_000, b"\0\1\2\3")(folder)
+    os.utime(folder / "test-images.npy", ns=(before.st_atime_ns, before.st_mtime_ns))  # by somebody who hides it
+    with pytest.raises(InputError, match=r"not those that were packed|have the digest"):
+        load(folder)
+    (known := folder.parent / "cache" / "verified").rename(folder.parent / "away")
+    known.write_text("no folder")  # a cache that cannot be written
+    load(folder.parent / "copy", progress=lambda *numbers: told.append(numbers))
+    assert len(told) == 6
+
+
+@pytest.mark.usefixtures("settled")
+def test_what_is_known_of_a_file_is_one_claim_about_one_content(tmp_path: Path):
+    file = tmp_path / "file"
+    file.write_text("right")
+    assert verified.holds([file], "it is true", lambda: True)
+    assert verified.holds([file], "it is true", lambda: pytest.fail("it is asked again"))
+    assert not verified.holds([file], "it is false", lambda: False)
+    assert verified.holds([file], "it is false", lambda: True)  # what was refused is not kept
+
+
+def test_what_has_just_changed_is_not_remembered(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("LIKELIER_CACHE", str(tmp_path / "cache"))
+    load(folder)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_manifest_of_another_program_makes_no_pack_of_a_folder(tmp_path: Path):
+    pictures = photographs(tmp_path / "photographs", 30)
+    for name in ("pack.json", "unfinished.json"):
+        (pictures / name).write_text('{"name": "left-pad", "format": "tgz"}')
+    assert load(pictures, size=8).notes[0] == "files of other kinds passed over: 2"
+
+
+def test_what_could_not_be_read_again_is_not_packed(tmp_path: Path):
+    with pytest.raises(InputError, match=r"cannot be packed: shape\.1"):
+        pack(noise(8, 130), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("settled")
 def test_a_changed_byte_between_the_spots_is_found_by_a_check(tmp_path: Path, likelier):
     folder = pack(noise(2_000), tmp_path / "pack")
-    edited("train-images.npy", 5_000, b"\0\1\2\3")(folder)
     load(folder)
+    edited("train-images.npy", 5_000, b"\0\1\2\3")(folder)
+    with pytest.raises(InputError, match=r"have the digest .* pack.json says"):
+        load(folder)
     assert likelier("data", "check", pack(noise(), tmp_path / "whole")).code == 0
     with pytest.raises(InputError, match=r"have the digest .* pack.json says"):
         packed.check(folder)

@@ -239,7 +239,7 @@ def first_byte(response: Any, begun: int, remote: Remote) -> int:
             raise Refused("answers with another part than the one that was asked for")
         return begun
     if response.status != HTTPStatus.OK:
-        raise Refused(f"answers {in_words(response.status)}")
+        raise Refused(f"answers {status_in_words(response.status)}")
     length = response.headers.get("Content-Length", str(remote.size))
     if length != str(remote.size):
         raise Refused(f"offers {length[:20]} bytes: the published file has {remote.size}")
@@ -347,7 +347,7 @@ def network_errors() -> Iterator[None]:
     except urllib.error.HTTPError as error:
         error.close()
         kind = Broken if error.code in TRANSIENT else Refused
-        raise kind(f"answers {in_words(error.code)}") from None
+        raise kind(f"answers {status_in_words(error.code)}") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         kind = Refused if isinstance(reason, ssl.SSLCertVerificationError) else Broken
@@ -355,10 +355,10 @@ def network_errors() -> Iterator[None]:
         raise kind(f"cannot be reached or breaks off ({words})") from None
 
 
-def in_words(code: int) -> str:
+def status_in_words(code: int) -> str:
     """A status with our own phrase: the server's may hold anything.
 
-    >>> in_words(404)
+    >>> status_in_words(404)
     '404 (not found)'
     """
     known = code in set(HTTPStatus)

@@ -36,18 +36,27 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
-def opened(path: Path) -> io.BufferedReader:
-    """A file to be read, if it is one: to open a pipe would wait for whoever writes into it.
+def regular(path: Path, follow: bool = True) -> int:
+    """A descriptor of a file to be read, if it is one: to open a pipe would wait for whoever writes into it.
+
+    Args:
+        path: the file.
+        follow: whether it may be a link to one.
 
     Raises:
-        InputError: it is a pipe, a device or a folder.
-        OSError: it is not there, or may not be read.
+        OSError: it is a pipe, a device or a folder, is not there, or may not be read.
     """
-    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115, PTH123
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise InputError(f"{path} is no regular file, and is not read")
-    return file
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return descriptor
+
+
+def opened(path: Path) -> io.BufferedReader:
+    """As `regular`, buffered."""
+    return open(regular(path), "rb")
 
 
 def opened_for_change(path: Path) -> io.BufferedRandom:

@@ -1,7 +1,8 @@
 """Image sets, in memory or mapped from files: uint8 as they were stored, and the batches that a training draws."""
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -11,10 +12,46 @@ from jaxtyping import Float, Int, Int64, UInt8
 from torch import Tensor
 
 from likelier import rng
-from likelier.errors import InputError
+from likelier.errors import InputError, printable
 
 Shape = tuple[int, int, int]
 """(channels, height, width)"""
+LONGEST = 120
+"""Bytes of the name of a set: that of a run has a family and a seed behind it, and a file system takes 255."""
+LONGEST_CLASS = 1_000
+"""Characters of the name of a class."""
+
+
+def check_name(name: object) -> str:
+    """The name of a set, which becomes part of the names of folders wherever it comes from.
+
+    Raises:
+        InputError: it could lead out of a folder, would not be seen, or is too long to be part of a file's name.
+    """
+    if not isinstance(name, str) or not name.isprintable() or name.strip() in ("", ".", "..") or set(name) & set("/\\"):
+        raise InputError(f"{name!r:.200} cannot be the name of a set: wanted readable characters, without / or \\")
+    if len(name.encode()) > LONGEST:
+        raise InputError(f"the name {name[:20]}… has {len(name.encode()):,} bytes: wanted at most {LONGEST}")
+    return name
+
+
+def name_from(text: str) -> str:
+    r"""A name for the set that was found in a file or folder of that name.
+
+    >>> print(name_from("holidays\x1b[2J"), name_from(""))
+    holidays_x1b[2J images
+    """
+    readable = re.sub(r"[/\\]", "_", printable(text)).encode()[: LONGEST - 20].decode(errors="ignore").strip()
+    return "images" if readable in ("", ".", "..") else readable  # the root of all folders has no name
+
+
+def check_class(name: object) -> str:
+    """The name of a class; InputError for one that would not be seen, would steer a terminal, or fill the page."""
+    if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= LONGEST_CLASS:
+        raise InputError(
+            f"{name!r:.100} cannot be the name of a class: wanted a text of readable characters in one line"
+        )
+    return name
 
 
 @runtime_checkable
@@ -88,6 +125,9 @@ class Images:
     """The digest of what was found there: images that were changed in Python since then are others."""
 
     def __post_init__(self) -> None:
+        check_name(self.name)
+        for name in self.classes:
+            check_class(name)
         if self.train.images.shape[1:] != self.test.images.shape[1:]:
             raise InputError(
                 f"training images of {self.name} are {tuple(self.train.images.shape[1:])}, "
@@ -131,14 +171,17 @@ class Images:
         )
 
 
-def content_digest(*splits: Split) -> str:
-    """sha256 of the shapes, images and labels of splits, a piece at a time."""
-    sha = hashlib.sha256()
+def content_digest(*splits: Split, progress: Callable[[int, int], None] | None = None) -> str:
+    """sha256 of the shapes, images and labels of splits, a piece at a time; told are the images done, and all."""
+    sha, done, total = hashlib.sha256(), 0, sum(map(len, splits))
     for split in splits:
         for tensor in (split.images, split.labels):
             sha.update(repr(tuple(tensor.shape)).encode())
             for piece in torch.split(tensor, 1000):
                 sha.update(piece.contiguous().numpy().data)
+                if progress is not None and tensor is split.images:
+                    done += len(piece)
+                    progress(done, total)
     return sha.hexdigest()
 
 

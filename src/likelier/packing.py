@@ -45,6 +45,7 @@ from likelier.data.packed import (
     Manifest,
     Sizes,
     arrays_of,
+    checked,
     mapped_split,
     spots_digest,
 )
@@ -152,9 +153,9 @@ class Pictures:
 def contents_of(
     name: str, shape: Sequence[int], classes: Sequence[str], sizes: Sizes, options: dict[str, Any]
 ) -> Contents:
-    """What is packed."""
+    """What is packed; InputError for what could not be read again."""
     c, h, w = shape
-    return {"name": name, "shape": (c, h, w), "classes": list(classes), "sizes": sizes, "options": options}
+    return checked({"name": name, "shape": (c, h, w), "classes": list(classes), "sizes": sizes, "options": options})
 
 
 def pack(

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,15 +23,23 @@ from likelier.data.picture import Options, adapted, check_sides
 from likelier.data.splitting import OnProgress, Pixels, assembled
 from likelier.errors import InputError, printable
 from likelier.files import opened, read_at_most
-from likelier.images import Images
-from likelier.memory import check_room
+from likelier.images import Images, name_from
+from likelier.memory import check_memory
 
 ENDINGS = (".npy", ".npz")
 IMAGES, LABELS = ("images", "x", "data", "arr_0"), ("labels", "y", "label", "targets", "arr_1")
 CHANNELS = {1: "grey", 3: "RGB", 4: "RGBA"}
 HEAD = 1 << 16
 """Bytes that hold the header of any array of numbers."""
+OVER = 0.1
+"""How far floats that were meant for [0, 1] may lie beyond."""
 CHUNK = 1024
+PIECE = 1 << 20
+"""Bytes that are read at once."""
+LAST = 0x10FFFF
+"""Of all characters."""
+DEPTHS = (1023, 4095, 65535)
+"""The largest values of 10, 12 and 16 bits."""
 
 Array = npt.NDArray[np.generic]
 
@@ -66,7 +74,7 @@ def load_path(path: Path, options: Options, progress: OnProgress | None = None) 
 
     train = part("train")
     test = part("test") if "test images" in chosen else None
-    return assembled(printable(path.stem), train, test, notes=tuple(dict.fromkeys(notes)))
+    return assembled(name_from(path.stem), train, test, notes=tuple(dict.fromkeys(notes)))
 
 
 def roles(path: Path, names: Sequence[str]) -> dict[str, str]:
@@ -96,39 +104,62 @@ def roles(path: Path, names: Sequence[str]) -> dict[str, str]:
 def as_images(array: Array, what: str, options: Options) -> tuple[Pixels, str]:
     """Any array of images as bytes of the wanted shape, and a line on how it was understood."""
     layout = layout_of(array.shape, what)
-    if array.size == 0:
-        raise InputError(f"{what} holds no images: it has the shape {list(array.shape)}")
-    if layout == "NHW":
-        array = array[..., None]
-    elif layout == "NCHW":
-        array = array.transpose(0, 2, 3, 1)
+    array = channels_last(array, what, layout)
     n, h, w, c = array.shape
-    check_sides(what, (w, h), options)
-    pixels = adapted(as_bytes(array, what), options)
     note = f"{what}: {n:,} images of {h}×{w}, {CHANNELS[c]}, taken as {layout}"
+    pixels = in_bytes(array, what, options)
     if pixels.max() <= 1:
         note += "; no byte in it is above 1: if they stand for black and white, multiply them by 255"
     return pixels, note
 
 
-def layout_of(shape: tuple[int, ...], what: str) -> str:
-    """NHW, NHWC or NCHW; InputError for what may be both, or neither."""
-    if len(shape) == 3:
-        return "NHW"
-    if len(shape) != 4:
-        hint = "; rows of pixels are to be given their height and width by reshape" if len(shape) == 2 else ""
+def as_image(array: Array, what: str, options: Options) -> UInt8[np.ndarray, "c h w"]:
+    """The same of a single one."""
+    one = channels_last(array, what, layout_of(array.shape, what, ""))
+    found: UInt8[np.ndarray, "c h w"] = in_bytes(one[None], what, options)[0]
+    return found
+
+
+def in_bytes(array: Array, what: str, options: Options) -> Pixels:
+    """Images with channels last as bytes of the wanted shape."""
+    check_sides(what, (array.shape[2], array.shape[1]), options)
+    return adapted(as_bytes(array, what), options)
+
+
+def channels_last(array: Array, what: str, layout: str) -> Array:
+    """Images, or one, of a known layout with channels last; InputError if there are none."""
+    if array.size == 0:
+        raise InputError(f"{what} holds no images: it has the shape {list(array.shape)}")
+    if "C" not in layout:
+        return array[..., None]
+    return np.moveaxis(array, -3, -1) if layout.endswith("CHW") else array
+
+
+def layout_of(shape: tuple[int, ...], what: str, many: str = "N") -> str:
+    """How images of such an array are laid out: HW, HWC or CHW, after `many` dimensions, N or none.
+
+    Raises:
+        InputError: it may be both of the latter, or none of them.
+    """
+    before = "n, " * len(many)
+    image = shape[len(many) :]
+    if len(shape) == len(many) + 2:
+        return f"{many}HW"
+    if len(shape) != len(many) + 3:
+        hint = "; rows of pixels are to be given their height and width by reshape" if len(image) == 1 else ""
         raise InputError(
-            f"{what} is an array of shape {list(shape)}: wanted [n, h, w], [n, h, w, channels] or "
-            f"[n, channels, h, w]{hint}"
+            f"{what} is an array of shape {list(shape)}: wanted [{before}h, w], [{before}h, w, channels] or "
+            f"[{before}channels, h, w]{hint}"
         )
-    first, last = shape[1] in CHANNELS, shape[3] in CHANNELS
+    first, last = image[0] in CHANNELS, image[2] in CHANNELS
     if first == last:
-        found = "both the second and the last may be" if first else "neither the second nor the last can be"
+        places = "first and the last", "second and the last"
+        found = f"both the {places[len(many)]}" if first else f"neither the {places[len(many)].replace('and', 'nor')}"
         raise InputError(
-            f"{what} is an array of shape {list(shape)}, of which {found} the channels: wanted [n, h, w, 1 or 3], with "
-            "sides of 8 pixels or more"
+            f"{what} is an array of shape {list(shape)}, of which {found} may be the channels: wanted [{before}h, w, "
+            "1 or 3], with sides of 8 pixels or more"
         )
-    return "NCHW" if first else "NHWC"
+    return f"{many}CHW" if first else f"{many}HWC"
 
 
 def as_bytes(array: Array, what: str) -> UInt8[np.ndarray, "..."]:
@@ -146,7 +177,7 @@ def as_bytes(array: Array, what: str) -> UInt8[np.ndarray, "..."]:
     low, high = float(array.min()), float(array.max())
     if not (low >= 0 and high <= 1):
         raise InputError(
-            f"{what} has values from {low:g} to {high:g}: wanted uint8, or floats in [0, 1]{cure_of(array)}"
+            f"{what} has values from {low:.9g} to {high:.9g}: wanted uint8, or floats in [0, 1]{cure_of(array)}"
         )
     out = np.empty(array.shape, dtype=np.uint8)
     for start in range(0, len(array), CHUNK):
@@ -160,12 +191,20 @@ def cure_of(array: Array) -> str:
         return "; x.astype('uint8') * 255"
     if array.dtype.kind not in "iuf":
         return ""
-    low, high = array.min(), array.max()
-    if low >= 0 and high <= 255:
-        return "; x.astype('uint8')"
-    if low >= 0 and high <= 65535:
-        return "; (x // 257).astype('uint8')"
-    return "; (x + 1) / 2" if low >= -1 and high <= 1 else ""
+    low, high = float(array.min()), float(array.max())
+    if array.dtype.kind != "f":
+        if low >= 0 and high <= 255:
+            return "; x.astype('uint8')"
+    elif low > -OVER and high < 1 + 5 * OVER:
+        return "; x.clip(0, 1)"  # what filters and rounding leave over
+    elif -1 - OVER < low < 0 and high < 1 + OVER:
+        return "; ((x + 1) / 2).clip(0, 1)"
+    elif low > -255 * OVER and 128 <= high < 255 * (1 + OVER):
+        return "; x / 255" if low >= 0 and high <= 255 else "; (x / 255).clip(0, 1)"
+    elif low >= 0 and high <= 128:
+        return "; x / x.max()"
+    depth = next((depth for depth in DEPTHS if high <= depth), None) if low >= 0 else None
+    return f"; x / {depth}" if depth else ""
 
 
 def names_in(path: Path) -> list[str]:
@@ -227,11 +266,30 @@ def parse(what: str, file: io.BufferedIOBase, size: int) -> Array:
             f"{what} claims {claimed:,} bytes of {'×'.join(map(str, shape))} {dtype}, and there are "
             f"{max(0, size - start):,}: it is damaged or cut short; write it again"
         )
-    check_room(claimed, what)
-    content = bytearray(head.getbuffer()[start:])
-    content += read_at_most(file, claimed - len(content))
-    if len(content) != claimed:
-        raise InputError(f"{what} ends after {len(content):,} bytes of {claimed:,}: it is damaged; write it again")
+    check_memory(claimed, what)
     if claimed == 0:
         return np.empty(shape, dtype)
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if column_major else "C")
+    content = filled(np.empty(claimed, dtype=np.uint8), head.read(), file, what)
+    check_texts(content, dtype, what)
+    return content.view(dtype).reshape(shape, order="F" if column_major else "C")
+
+
+def filled(
+    content: UInt8[np.ndarray, " n"], begun: bytes, file: io.BufferedIOBase, what: str
+) -> UInt8[np.ndarray, " n"]:
+    """The bytes that have been read already, then those of the file; memory is taken as they come."""
+    done = len(begun)
+    content[:done] = np.frombuffer(begun, dtype=np.uint8)
+    while done < len(content):
+        piece = file.read(min(PIECE, len(content) - done))
+        if not piece:
+            raise InputError(f"{what} ends after {done:,} bytes of {len(content):,}: it is damaged; write it again")
+        content[done : done + len(piece)] = np.frombuffer(piece, dtype=np.uint8)
+        done += len(piece)
+    return content
+
+
+def check_texts(content: UInt8[np.ndarray, " n"], dtype: np.dtype[Any], what: str) -> None:
+    """InputError for texts of characters that there are not, which NumPy keeps and Python cannot."""
+    if dtype.kind == "U" and (last := int(content.view(np.dtype("u4").newbyteorder(dtype.byteorder)).max())) > LAST:
+        raise InputError(f"{what} holds texts with a character {last:#x}, which is none: it is damaged; write it again")

@@ -2,17 +2,20 @@
 
     photos/cat/….jpg, photos/dog/….jpg               a fifth of the pictures is the test split
     photos/train/cat/….jpg, photos/test/cat/….jpg    the test split is your own (`val` is taken if there is no `test`)
+    photos/train/cat/….jpg                           as in the first line, if there is nothing beside `train`
     photos/….jpg                                     one class
+
+The folders of the splits may be called `training`, `testing`, `valid` or `validation` too, in capitals or not.
 
 What is held out is chosen by the content of each file (see `likelier.data.splitting`), so pictures may be
 added, renamed and moved.
 
 Pictures deeper down belong to the class of the first folder. What is hidden (`.name`, `__MACOSX`), other files, and
-all links are passed over, and counted. The order is that of the bytes of the paths, on every machine.
+all links are passed over, and counted. The order is the same on every machine: classes by the bytes of their names, and
+in each folder its pictures, then its folders, likewise.
 """
 
 import os
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -30,17 +33,20 @@ from likelier.data.picture import (
     decoded,
     fits,
     header_of,
+    quietly,
     side_wanted,
 )
-from likelier.data.splitting import UNLABELLED, OnProgress, check_both, is_for_test
+from likelier.data.splitting import UNLABELLED, OnProgress, check_both, class_from, is_for_test
 from likelier.errors import InputError, printable
-from likelier.images import Images, Split
-from likelier.memory import check_room
+from likelier.images import Images, Split, name_from
+from likelier.memory import check_memory
 from likelier.threads import by_piece
 
 __all__ = ["Item", "Listing", "Options", "decoded", "listed", "load_path", "recognises", "settled"]
 
 HIDDEN = (".", "__MACOSX")
+TRAIN, TEST, VALIDATION = ("train", "training"), ("test", "testing"), ("val", "valid", "validation")
+"""What the folders of the splits may be called."""
 CHUNK = 512
 """Files between two words on how far it is."""
 SHOWN = 3
@@ -73,7 +79,7 @@ class Listing:
     @property
     def name(self) -> str:
         """What the set is called."""
-        return printable(self.folder.resolve().name)
+        return name_from(self.folder.resolve().name)
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -110,7 +116,7 @@ def load_path(path: Path, options: Options, progress: OnProgress | None = None) 
 def decoded_all(paths: Sequence[Path], options: Options, name: str, progress: OnProgress | None) -> Tensor:
     """Pictures as one tensor, which is there before the second of them is read."""
     first = decoded(paths[0], options)
-    check_room(len(paths) * first.nbytes, f"{name}, {len(paths):,} images of {'×'.join(map(str, first.shape))},")
+    check_memory(len(paths) * first.nbytes, f"{name}, {len(paths):,} images of {'×'.join(map(str, first.shape))},")
     images = torch.empty((len(paths), *first.shape), dtype=torch.uint8)
 
     def place(index: int) -> None:
@@ -174,13 +180,15 @@ def listed(folder: str | Path, progress: OnProgress | None = None) -> Listing:
     raw = sorted({name for part in found for name in part}, key=os.fsencode)
     paths = [(path, raw.index(name)) for part in found for name in sorted(part, key=os.fsencode) for path in part[name]]
     notes = tuple(f"{what}: {count:,}" for what, count in passed_over.items() if count)
+    if len(parts) == 1 and parts[0] != folder:
+        notes += (f"there are no pictures to test on beside {parts[0].name}/: a fifth of those in it is held out",)
     if not paths:
         aside = f" ({'; '.join(notes)})" if notes else ""
         raise InputError(
             f"{folder} holds no pictures{aside}: wanted {', '.join(sorted(ENDINGS))}, in a subfolder for each class "
             "or in none; or the four IDX files of the MNIST family"
         )
-    if len(parts) > 1 and (odd := one_sided(found)):
+    if len(parts) > 1 and (odd := one_sided(found, parts)):
         raise InputError(f"{folder}: {odd}")
     inspected = each(lambda item: inspect(item[0]), paths, folder.name, progress)
     items = [Item(path, label, header) for (path, label), (header, _) in zip(paths, inspected, strict=True)]
@@ -191,30 +199,45 @@ def listed(folder: str | Path, progress: OnProgress | None = None) -> Listing:
         train = [item for item, (_, held_out) in zip(items, inspected, strict=True) if not held_out]
         test = [item for item, (_, held_out) in zip(items, inspected, strict=True) if held_out]
     check_both(str(folder), len(train), len(test))
-    return Listing(folder, tuple(train), tuple(test), tuple(map(printable, raw)), notes)
+    return Listing(folder, tuple(train), tuple(test), tuple(map(class_from, raw)), notes)
 
 
 def parts_of(folder: Path, passed_over: Counter[str]) -> list[Path]:
-    """The folders of the splits: the folder itself, or its own training and test folders."""
+    """The folders of the splits: the folder itself, its own training and test folders, or the first of them alone."""
     found = entries(folder, Counter())
-    names = {entry.name for entry in found if entry.is_dir(follow_symlinks=False)}
-    test = next((name for name in ("test", "val") if name in names), None)
-    if "train" not in names or test is None:
-        return [folder]
-    passed_over[f"files or folders beside train/ and {test}/ left out"] = len(found) - 2
-    return [folder / "train", folder / test]
+    names = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+    train, test, validation = ([n for n in names if n.lower() in words] for words in (TRAIN, TEST, VALIDATION))
+    if train and (tests := test or validation):
+        for several in (train, tests):
+            if len(several) > 1:
+                raise InputError(f"{folder} has {some(several)}: wanted one of them; move the others away")
+        passed_over[f"files or folders beside {train[0]}/ and {tests[0]}/ left out"] = len(found) - 2
+        return [folder / train[0], folder / tests[0]]
+    if train == names and len(names) == 1 and not any(is_picture(entry, Counter()) for entry in found):
+        return [folder / train[0]]
+    return [folder]
 
 
 def classes_in(folder: Path, passed_over: Counter[str]) -> dict[str, list[Path]]:
     """The pictures of each class, by the raw name of its folder; of none, under one name."""
     loose: list[Path] = []
     classes: dict[str, list[Path]] = {}
+    nested: dict[str, list[str]] = {}
     for entry in entries(folder, passed_over):
         if entry.is_dir(follow_symlinks=False):
             if files := list(pictures_under(Path(entry.path), passed_over)):
                 classes[entry.name] = files
+                nested |= {entry.name: inner} if len(inner := folders_in(Path(entry.path), files)) > 1 else {}
         elif is_picture(entry, passed_over):
             loose.append(Path(entry.path))
+    if nested and len(classes) == 1 and not loose:
+        ((name, inner),) = nested.items()
+        raise InputError(
+            f"{folder} has one folder, {printable(name)}, and its pictures are in folders of it ({some(inner)}): if "
+            f"those are the classes, give {folder / printable(name)}, or move them up one folder"
+        )
+    if nested:
+        passed_over[f"classes whose pictures are in folders of theirs ({some(nested)}), taken together"] += len(nested)
     if loose and classes:
         raise InputError(
             f"{folder} has {len(loose):,} picture{'s' * (len(loose) > 1)} ({some(path.name for path in loose)}) beside "
@@ -223,13 +246,22 @@ def classes_in(folder: Path, passed_over: Counter[str]) -> dict[str, list[Path]]
     return {UNLABELLED: loose} if loose else classes
 
 
-def one_sided(found: Sequence[dict[str, list[Path]]]) -> str | None:
+def folders_in(folder: Path, files: Iterable[Path]) -> list[str]:
+    """The folders right below this one that hold these pictures; nothing if some of them are in none."""
+    found = dict.fromkeys(file.relative_to(folder).parts[0] for file in files)
+    return [] if any(file.parent == folder for file in files) else list(found)
+
+
+def one_sided(found: Sequence[dict[str, list[Path]]], parts: Sequence[Path]) -> str | None:
     """What is wrong with training and test folders of one's own, if something is."""
     train, test = (set(part) for part in found)
+    names = [printable(part.name) for part in parts]
     if not train or not test:
-        return f"{'train' if not train else 'test'}/ holds no pictures: wanted some in both"
+        return f"{names[0 if not train else 1]}/ holds no pictures: wanted some in both"
     if stray := sorted(test - train):
-        return f"there is no training picture of {some(stray)}: wanted the same classes in train/ as in test/"
+        return (
+            f"there is no training picture of {some(stray)}: wanted the same classes in {names[0]}/ as in {names[1]}/"
+        )
     return None
 
 
@@ -302,8 +334,7 @@ def each(work: Callable[[T], R], pieces: Sequence[T], name: str, progress: OnPro
 
     found: list[R] = []
     refused: list[Refused] = []
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # whatever Pillow minds, the picture can be used or not
+    with quietly():
         for start in range(0, len(pieces), CHUNK):
             for result in by_piece(attempt, pieces[start : start + CHUNK]):
                 if isinstance(result, Refused):
@@ -313,13 +344,15 @@ def each(work: Callable[[T], R], pieces: Sequence[T], name: str, progress: OnPro
             if progress is not None:
                 progress(min(start + CHUNK, len(pieces)), len(pieces))
     if refused:
-        more = f", and {len(refused) - SHOWN:,} more" if len(refused) > SHOWN else ""
-        raise InputError(
-            f"{len(refused):,} of {len(pieces):,} files of {name} cannot be used: "
-            f"{'; '.join(str(each) for each in refused[:SHOWN])}{more}; mend them, or move them away"
-        )
+        raise InputError(f"{cannot_be_used(refused, len(pieces), name)}; mend them, or move them away")
     return found
 
 
 class Refused(str):
     """Why a file cannot be used."""
+
+
+def cannot_be_used(refused: Sequence[str], total: int, name: str) -> str:
+    """How many of the files of a set are refused, and why the first of them are."""
+    more = f"; and {len(refused) - SHOWN:,} more" if len(refused) > SHOWN else ""
+    return f"{len(refused):,} of {total:,} files of {name} cannot be used: {'; '.join(refused[:SHOWN])}{more}"

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,11 @@ from torch import Tensor
 from likelier.data.catalogue import REMOTES
 from likelier.data.picture import Options, reshaped
 from likelier.data.splitting import OnProgress
+from likelier.data.verified import holds
 from likelier.errors import InputError
 from likelier.fetching import is_whole
 from likelier.files import read_at_most
-from likelier.images import Images, Split
+from likelier.images import Images, Split, name_from
 
 FILES = tuple(remote.name.removesuffix(".gz") for remote in REMOTES["mnist"])
 """Images and labels to train on, images and labels to test on."""
@@ -139,7 +141,10 @@ def as_published(name: str, paths: list[Path]) -> bool:
     """Whether the files that were read are those that are published, by the sums of these as they are."""
     files = {path.name: path for path in paths}
     remotes = {remote.name: remote for remote in REMOTES[name]}
-    return files.keys() == remotes.keys() and all(is_whole(path, remotes[file]) for file, path in files.items())
+    return files.keys() == remotes.keys() and all(
+        holds([path], f"sha256 {remotes[file].sha256}", partial(is_whole, path, remotes[file]))
+        for file, path in files.items()
+    )
 
 
 def named(name: str, place: Path, tensors: list[Tensor]) -> Images:
@@ -167,7 +172,7 @@ def load_folder(folder: Path) -> Images:
         raise InputError(f"{folder} {found}: wanted a folder with {FOUR_FILES}")
     _, ((train_x, _), (train_y, _), (test_x, _), (test_y, _)) = read_files(folder, FILES)
     return Images(
-        name=folder.resolve().name,
+        name=name_from(folder.resolve().name),
         train=Split(train_x.unsqueeze(1), train_y.long()),
         test=Split(test_x.unsqueeze(1), test_y.long()),
         classes=tuple(map(str, range(1 + int(max(train_y.max(), test_y.max()))))),

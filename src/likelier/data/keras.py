@@ -19,6 +19,8 @@ from likelier.errors import InputError
 from likelier.files import read_at_most
 from likelier.images import Images
 
+KEPT = {"mnist": "mnist.npz"}
+"""The sets that Keras keeps in this form, and what it calls the file."""
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 SHAPES = ((60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,))
 MORE = 1 << 20

@@ -9,12 +9,10 @@ The arrays are plain NumPy files, which `np.load(file, mmap_mode="r")` reads any
 here, as each has to be the one that the manifest calls for. `likelier data pack` makes such a folder.
 """
 
-import errno
 import hashlib
 import math
 import mmap
 import os
-import stat
 import warnings
 import weakref
 from collections.abc import Iterable
@@ -30,10 +28,12 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 from typing_extensions import TypedDict
 
-from likelier.data.picture import Options
+from likelier.data.picture import LEAST_SIDE, MOST_SIDE, Options
 from likelier.data.splitting import OnProgress
+from likelier.data.verified import holds
 from likelier.errors import InputError
-from likelier.images import Images, Recorded, Split, content_digest
+from likelier.files import regular
+from likelier.images import Images, Recorded, Split, check_class, check_name, content_digest
 
 FORMAT: Literal[1] = 1
 MANIFEST, UNFINISHED = "pack.json", "unfinished.json"
@@ -47,7 +47,9 @@ SPOTS, SPOT = 64, 4096
 
 Size = Annotated[int, pydantic.Field(ge=1, lt=MOST)]
 Sha256 = Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")]
-Name = Annotated[str, pydantic.Field(min_length=1, max_length=200)]
+Side = Annotated[int, pydantic.Field(ge=LEAST_SIDE, le=MOST_SIDE)]
+Name = Annotated[str, pydantic.AfterValidator(check_name)]
+ClassName = Annotated[str, pydantic.AfterValidator(check_class)]
 
 
 class Sizes(TypedDict):
@@ -61,8 +63,8 @@ class Contents(TypedDict):
     """What is packed, known before any of it is."""
 
     name: Name
-    shape: tuple[Size, Size, Size]
-    classes: Annotated[list[Name], pydantic.Field(min_length=1)]
+    shape: tuple[Literal[1, 3], Side, Side]
+    classes: Annotated[list[ClassName], pydantic.Field(min_length=1)]
     sizes: Sizes
     options: dict[str, Any]
     """How the images were read from where they came from."""
@@ -79,12 +81,22 @@ class Manifest(Contents):
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder is a pack, or was to become one."""
-    return any(os.path.lexists(path / name) for name in (MANIFEST, UNFINISHED))
+    """Whether a folder is a pack, or was to become one: a manifest alone may be of another program's packs."""
+    return any(os.path.lexists(path / name) for name in (MANIFEST, UNFINISHED)) and any(
+        os.path.lexists(path / f"{part}-{what}.npy") for part in ("train", "test") for what in ("images", "labels")
+    )
 
 
 def load_path(path: Path, options: Options, progress: OnProgress | None = None) -> Images:
     """The set that is packed in a folder; its images stay there, and are read when they are needed.
+
+    The first time, all of them are read, as everything that is known of a set is found by its digest, and the manifest
+    may come from anybody.
+
+    Args:
+        path: the folder.
+        options: none may be given.
+        progress: called with the images that are read, and the images in all, if they have to be.
 
     Raises:
         InputError: the pack is not finished, its manifest is none, its files are not those that it describes, or
@@ -97,19 +109,48 @@ def load_path(path: Path, options: Options, progress: OnProgress | None = None) 
     train, test = (mapped_split(*arrays[part]) for part in ("train", "test"))
     if spots_digest(chain(*arrays.values())) != manifest["spots"]:
         raise InputError(f"the files of {path} are not those that were packed: pack the set again")
-    recorded = Recorded(manifest["digest"], train, test)
-    return Images(manifest["name"], train, test, tuple(manifest["classes"]), recorded=recorded)
+    found = Images(
+        manifest["name"],
+        train,
+        test,
+        tuple(manifest["classes"]),
+        recorded=Recorded(manifest["digest"], train, test),
+    )
+    files = [array.path for array in chain(*arrays.values())]
+    holds(files, f"digest {found.digest}", lambda: check_digest(path, found, progress))
+    return found
 
 
 def check(folder: Path) -> Images:
     """As `load_path`, with every byte read: InputError if the digest is not that of the images."""
     images = load_path(folder, Options())
-    if (found := content_digest(images.train, images.test)) != images.digest:
+    check_digest(folder, images)
+    return images
+
+
+def check_digest(folder: Path, images: Images, progress: OnProgress | None = None) -> bool:
+    """True; InputError if the recorded digest is not that of the images, all of which are read."""
+    if (found := content_digest(images.train, images.test, progress=progress)) != images.digest:
         raise InputError(
             f"the images in {folder} have the digest {found[:12]}…, {MANIFEST} says {images.digest[:12]}…: "
             "pack the set again"
         )
-    return images
+    return True
+
+
+def checked(contents: dict[str, Any]) -> Contents:
+    """What is to be packed; InputError if the manifest could not say so."""
+    try:
+        return pydantic.TypeAdapter(Contents).validate_python(contents)
+    except pydantic.ValidationError as error:
+        raise InputError(f"the set cannot be packed: {first_of(error)}") from None
+
+
+def first_of(error: pydantic.ValidationError) -> str:
+    """The first fault that was found: where, and what is wanted."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "all of it"
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -118,17 +159,13 @@ def read_manifest(folder: Path) -> Manifest:
     if not os.path.lexists(path):
         raise InputError(f"{folder} is not packed to the end: the same `likelier data pack` goes on with it")
     try:
-        with os.fdopen(regular(path), "rb") as file:
+        with os.fdopen(regular(path, follow=False), "rb") as file:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise InputError(f"{path} has more than {MOST_BYTES:,} bytes: it is no manifest; pack the set again")
         return pydantic.TypeAdapter(Manifest).validate_json(content, strict=True)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "all of it"
-        raise InputError(
-            f"{path} is no manifest of format {FORMAT} ({where}: {first['msg']}): pack the set again"
-        ) from None
+        raise InputError(f"{path} is no manifest of format {FORMAT} ({first_of(error)}): pack the set again") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -161,7 +198,7 @@ class Array:
     def open(self) -> int:
         """A descriptor of the file to be read; InputError unless it is one of this size and header."""
         try:
-            descriptor = regular(self.path)
+            descriptor = regular(self.path, follow=False)
             found = os.fstat(descriptor).st_size
             begins = os.pread(descriptor, HEADER, 0)
         except OSError as error:
@@ -235,12 +272,3 @@ def spots_digest(arrays: Iterable[Array]) -> str:
             sha.update(os.pread(descriptor, SPOT, (array.size - SPOT) * i // (SPOTS - 1)))
         os.close(descriptor)
     return sha.hexdigest()
-
-
-def regular(path: Path) -> int:
-    """A descriptor of a file to be read; OSError for a link, and for a pipe, which could keep a reader waiting."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no file")
-    return descriptor

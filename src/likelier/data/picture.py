@@ -7,8 +7,11 @@ pixels that a smaller picture has no room for. A picture that has the wanted siz
 """
 
 import io
+import operator
 import threading
-from contextlib import nullcontext
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from likelier.errors import InputError
 from likelier.files import opened
 from likelier.images import Images, Split
+from likelier.memory import check_memory
 from likelier.threads import by_piece
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -52,18 +56,28 @@ class Options:
     """Whether a picture that is not square is cut to its centre, or set whole into a black square."""
 
     def __post_init__(self) -> None:
-        if self.size is not None and (
-            not isinstance(self.size, int) or not LEAST_SIDE <= self.size <= MOST_SIDE  # may come from a file
-        ):
-            raise InputError(f"size = {self.size}: wanted a side of {LEAST_SIDE} to {MOST_SIDE} pixels")
-        if self.channels not in (None, 1, 3):
-            raise InputError(f"channels = {self.channels}: wanted 1 for grey, or 3 for RGB")
+        # They may come from NumPy, or from a file.
+        size, channels = whole(self.size), whole(self.channels)
+        if self.size is not None and (size is None or not LEAST_SIDE <= size <= MOST_SIDE):
+            raise InputError(f"size = {self.size!r}: wanted a side of {LEAST_SIDE} to {MOST_SIDE} pixels")
+        if self.channels is not None and channels not in (1, 3):
+            raise InputError(f"channels = {self.channels!r}: wanted 1 for grey, or 3 for RGB")
+        object.__setattr__(self, "size", size)
+        object.__setattr__(self, "channels", channels)
         if self.fit not in FITS:
             raise InputError(f"fit = {self.fit!r}: wanted {' or '.join(FITS)}")
 
     def given(self) -> dict[str, Any]:
         """Those that are not the defaults, by name."""
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+
+
+def whole(value: Any) -> int | None:
+    """A whole number as Python's own; None for anything else, a truth value among them."""
+    try:
+        return None if isinstance(value, bool | np.bool_) else operator.index(value)
+    except TypeError:
+        return None
 
 
 def fits(size: Size) -> bool:
@@ -110,6 +124,14 @@ def content_of(path: Path, most: int = LARGEST_FILE) -> bytes:
     if len(content) > most:
         raise InputError(f"{path} is larger than {most:,} bytes, the most that a picture may have")
     return content
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Whatever Pillow minds in a picture, it can be used or not."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
 
 
 def decoded(file: Path, options: Options) -> UInt8[np.ndarray, "c h w"]:
@@ -232,8 +254,16 @@ def adapted(images: UInt8[np.ndarray, "n h w c"], options: Options) -> UInt8[np.
     _, h, w, c = images.shape
     if c in (1, 3) and options.channels in (None, c) and (options.size is None or h == w == options.size):
         return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    pixels = by_piece(lambda image: fitted(Image.fromarray(image), options), images[..., 0] if c == 1 else images)
-    return np.stack(pixels)
+    pixels = images[..., 0] if c == 1 else images
+    first = fitted(Image.fromarray(pixels[0]), options)
+    check_memory(len(images) * first.nbytes, f"{len(images):,} images of {'×'.join(map(str, first.shape))}")
+    out = np.empty((len(images), *first.shape), dtype=np.uint8)
+
+    def place(index: int) -> None:
+        out[index] = fitted(Image.fromarray(pixels[index]), options)
+
+    by_piece(place, range(len(images)))
+    return out
 
 
 def reshaped(images: Images, options: Options) -> Images:

@@ -47,7 +47,7 @@ def copies(name: str, root: Path | None) -> Iterator[Place]:
         places += [Place(each / TORCHVISION[name], "torchvision", module.load, each) for each in roots]
     places.append(Place(keras_folder() / name, "Keras", module.load))
     yield from (place for place in places if module.is_here(name, place.path))
-    if name == "mnist" and (file := keras_folder() / "mnist.npz").is_file():
+    if name in keras.KEPT and (file := keras_folder() / keras.KEPT[name]).is_file():
         yield Place(file, "Keras", keras.load)
     for folder in (*(each / name for each in roots), *roots, keras_folder()):
         for pattern in getattr(module, "PICKLED", ()):

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import UInt8
 
 from likelier.errors import InputError, printable
-from likelier.images import Images, Split
+from likelier.images import LONGEST_CLASS, Images, Split
 
 TEST = 0.2
 """The share of the test split, where the user has none of his own."""
@@ -33,6 +33,11 @@ def is_for_test(content: bytes) -> bool:
     50
     """
     return int.from_bytes(hashlib.sha256(content).digest()[:6], "big") < TEST * 2**48
+
+
+def class_from(label: object) -> str:
+    """What a class is called whose label is this."""
+    return printable(str(label))[:LONGEST_CLASS] or "without a name"
 
 
 def check_both(name: str, train: int, test: int) -> None:
@@ -93,13 +98,13 @@ def numbered(
     values, index = np.unique(np.concatenate(checked), return_inverse=True)
     bounds = np.cumsum([len(labels) for labels in checked])[:-1]
     if classes and values.dtype.kind in "iu" and values[0] >= 0 and values[-1] < len(classes):
-        return [labels.astype(np.int64) for labels in checked], tuple(map(printable, classes))
+        return [labels.astype(np.int64) for labels in checked], tuple(map(class_from, classes))
     if len(values) > max(1, len(index) // 2):
         raise InputError(
             f"{name} has {len(values):,} different labels for {len(index):,} images: wanted classes; leave the labels "
             "out to train without"
         )
-    return np.split(index.astype(np.int64), bounds), tuple(printable(str(value)) for value in values)
+    return np.split(index.astype(np.int64), bounds), tuple(map(class_from, values))
 
 
 def simple(name: str, labels: Labels) -> Labels:
@@ -111,8 +116,11 @@ def simple(name: str, labels: Labels) -> Labels:
             f"{name} has labels of shape {list(labels.shape)}: wanted [n], one class an image; y.argmax(1) makes them "
             "of one-hot labels"
         )
-    if labels.dtype.kind == "f" and bool((labels == np.rint(labels)).all()) and bool((abs(labels) < 2**53).all()):
-        labels = labels.astype(np.int64)
+    if labels.dtype.kind == "f" and bool((labels == np.rint(labels)).all()):
+        exact = labels.astype(np.float64)  # 2**53 is more than half precision holds
+        labels = exact.astype(np.int64) if bool((abs(exact) < 2**53).all()) else labels
+    if labels.dtype.kind in "iu" and labels.size and int(labels.max()) < 2**63:
+        labels = labels.astype(np.int64)  # unsigned beside signed ones would become floats
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels.astype(np.bytes_), "utf-8", "backslashreplace")
     if labels.dtype.kind not in "iubU":
