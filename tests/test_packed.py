@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +21,11 @@ from likelier import packing
 from likelier.data import load, packed
 from likelier.errors import InputError
 from likelier.experiment import train
+from likelier.family import build, find
 from likelier.images import Batches, Images, Mapped, Split
+from likelier.loop import Game
 from likelier.packing import pack
+from likelier.tape import TapedTurn
 
 SRC = Path(packing.__file__).parents[1]
 
@@ -109,6 +113,23 @@ def test_images_are_read_ahead_once_each_and_in_time(folder: Path, monkeypatch: 
         drawn = batches.next_indices(30).tolist()
         assert set(drawn) <= set(expected)
     assert sorted(expected) == list(range(300))
+
+
+def test_turns_on_packed_data_are_played_from_tape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Though the first ones are recorded while the disk is told of the next window, which reads indices from torch."""
+    images = load(pack("digits", tmp_path / "pack"))
+    monkeypatch.setattr(Mapped, "WINDOW", 50 * 64)  # two batches of 32
+    expected: list[int] = []
+    expect = packed.ImageFile.expect
+    monkeypatch.setattr(packed.ImageFile, "expect", lambda file, index: (expected.append(1), expect(file, index)))
+    game = Game(build(find("vae"), find("vae").Config(batch=32), images, seed=0), images, 0, 10_000, torch.device("cpu"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(8):
+            game.turn()
+    assert len(expected) >= 5
+    assert isinstance(game.moves, TapedTurn)
+    assert game.moves.tape is not None, game.moves.why_not
 
 
 def test_a_run_on_packed_data_is_the_run_on_resident_data(tmp_path: Path):
