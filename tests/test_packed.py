@@ -122,7 +122,8 @@ def test_turns_on_packed_data_are_played_from_tape(tmp_path: Path, monkeypatch: 
     expected: list[int] = []
     expect = packed.ImageFile.expect
     monkeypatch.setattr(packed.ImageFile, "expect", lambda file, index: (expected.append(1), expect(file, index)))
-    game = Game(build(find("vae"), find("vae").Config(batch=32), images, seed=0), images, 0, 10_000, torch.device("cpu"))
+    vae = build(find("vae"), find("vae").Config(batch=32), images, seed=0)
+    game = Game(vae, images, 0, 10_000, torch.device("cpu"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for _ in range(8):
@@ -292,6 +293,11 @@ packing.pack(sys.argv[1], sys.argv[2], size=12, jobs=2, progress=lambda done, to
 """
 
 
+def marks_in(out: Path) -> list[str]:
+    found: list[str] = json.loads((out / "unfinished.json").read_text())["done"]
+    return found
+
+
 def descendants(pid: int) -> list[int]:
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(child) for child in found]
@@ -320,8 +326,8 @@ def test_a_killed_pack_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(packing, "CHUNK", 4)
     whole = pack(pictures, tmp_path / "whole", size=12)
     environment = {**os.environ, "PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-c", SLOWLY, pictures, out], env=environment)
-    while not (out / "unfinished.json").exists() or json.loads((out / "unfinished.json").read_text())["done"] < 9:
+    process = subprocess.Popen([sys.executable, "-c", SLOWLY, pictures, out], env=environment, stderr=subprocess.PIPE)
+    while not (out / "unfinished.json").exists() or len(marks_in(out)) < 9:
         assert process.poll() is None
         time.sleep(0.01)
     with pytest.raises(InputError, match="being packed by another process"):
@@ -334,35 +340,203 @@ def test_a_killed_pack_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: py
         assert time.monotonic() < deadline, "a worker has outlived whoever gave it work"
         time.sleep(0.02)
     assert len(workers) == 2
+    assert process.stderr is not None
+    assert process.stderr.read() == b"", "they end without a word"
     with pytest.raises(InputError, match="is not packed to the end"):
         load(out)
     with pytest.raises(InputError, match="an unfinished pack of other images, or with other options"):
         pack(pictures, out, size=16)
     seen: list[int] = []
     pack(pictures, out, size=12, progress=lambda done, total: seen.append(done))
-    assert seen[0] == 240  # listed
-    assert seen[1] > 36  # not from the start
+    assert seen[0] > 36  # not from the start
     assert content(out) == content(whole)
+
+
+def unfinished(whole: Path, out: Path, done: list[str]) -> Path:
+    """A copy of a pack of noise, as it was when so many pieces were told of."""
+    shutil.copytree(whole, out)
+    (out / "pack.json").unlink()
+    told = {"format": 1, "fingerprint": noise().digest, "done": done}
+    (out / "unfinished.json").write_text(json.dumps(told))
+    return out
+
+
+def marks_of(images: Images, folder: Path) -> list[str]:
+    source = packing.InMemory(images)
+    return [source.mark(piece) for piece in packing.pieces_of(packed.arrays_of(folder, source.contents))]
 
 
 def test_what_was_not_told_of_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(packing, "CHUNK", 50)
-    whole, out = pack(noise(), tmp_path / "whole"), tmp_path / "out"
-    shutil.copytree(whole, out)
-    (out / "pack.json").unlink()
-    fingerprint = noise().digest
-    (out / "unfinished.json").write_text(json.dumps({"format": 1, "fingerprint": fingerprint, "done": 2}))
+    whole = pack(noise(), tmp_path / "whole")
+    out = unfinished(whole, tmp_path / "out", marks_of(noise(), whole)[:2])
     edited("train-images.npy", 4096 + 120 * 192, bytes(1000))(out)  # of the third piece
     pack(noise(), out)
     assert content(out) == content(whole)
 
 
-def test_files_that_went_away_meanwhile_are_missed(tmp_path: Path):
+@pytest.mark.parametrize("length", [None, 4096, 4096 + 60 * 192])
+def test_what_went_away_meanwhile_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int | None):
+    monkeypatch.setattr(packing, "CHUNK", 50)
+    whole = pack(noise(), tmp_path / "whole")
+    out = unfinished(whole, tmp_path / "out", marks_of(noise(), whole))
+    if length is None:
+        (out / "train-images.npy").unlink()
+    else:
+        os.truncate(out / "train-images.npy", length)
+    pack(noise(), out)
+    assert content(out) == content(whole)
+
+
+LIES_ON_THE_WAY = [[], {}, {"format": 1, "fingerprint": "x"}, {"format": 1, "fingerprint": "x", "done": 3}]
+
+
+@pytest.mark.parametrize("lie", LIES_ON_THE_WAY)
+def test_another_account_of_what_is_done_is_refused(tmp_path: Path, lie: object):
     out = tmp_path / "out"
     out.mkdir()
-    (out / "unfinished.json").write_text(json.dumps({"format": 1, "fingerprint": noise().digest, "done": 1}))
-    with pytest.raises(InputError, match=r"train-images.npy cannot be read"):
+    (out / "unfinished.json").write_text(json.dumps(lie).replace('"x"', f'"{noise().digest}"'))
+    with pytest.raises(InputError, match="an unfinished pack of other images"):
         pack(noise(), out)
+
+
+Written = list[tuple[str, int]]
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Written:
+    """The pieces that are decoded, as (split, first)."""
+    found: Written = []
+    job = packing.Pictures.job
+    monkeypatch.setattr(packing, "CHUNK", 4)
+    monkeypatch.setattr(
+        packing.Pictures, "job", lambda self, piece: (found.append((piece.part, piece.first)), job(self, piece))[1]
+    )
+    return found
+
+
+def split_photographs(folder: Path) -> Path:
+    """24 to train on, 8 to test on, so that mending one does not move it to the other side."""
+    photographs(folder / "train", 24)
+    photographs(folder / "test", 8)
+    return folder
+
+
+def damaged(picture: Path) -> bytes:
+    """What it was: now its header is whole, and its body is not."""
+    before = picture.read_bytes()
+    os.truncate(picture, len(before) // 2)
+    return before
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_broken_picture_costs_its_own_piece(tmp_path: Path, written: Written, moved: bool):
+    pictures, out = split_photographs(tmp_path / "photos"), tmp_path / "out"
+    broken = pictures / "train" / "class 2" / "0002.png"  # in the fifth of six pieces
+    before = damaged(broken)
+    with pytest.raises(InputError, match=r"1 of 32 files cannot be used: .*0002\.png .*; mend them"):
+        pack(pictures, out, size=12)
+    assert len(written) == 8, "whatever can be done is done"
+    written.clear()
+    if moved:
+        broken.unlink()
+    else:
+        broken.write_bytes(before)
+    pack(pictures, out, size=12)
+    assert written == [("train", 16), *([("train", 20)] if moved else [])]
+    assert content(out) == content(pack(pictures, tmp_path / "whole", size=12))
+
+
+@pytest.mark.parametrize("change", ["time", "size"])
+def test_a_picture_that_was_changed_on_the_way_is_packed_anew(tmp_path: Path, written: Written, change: str):
+    pictures, out = split_photographs(tmp_path / "photos"), tmp_path / "out"
+    damaged(pictures / "test" / "class 0" / "0000.png")
+    with pytest.raises(InputError, match="cannot be used"):
+        pack(pictures, out, size=12)
+    written.clear()
+    status = (mine := pictures / "train" / "class 0" / "0003.png").stat()
+    if change == "time":
+        os.utime(mine, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    else:
+        mine.write_bytes(mine.read_bytes() + b"\0")
+        os.utime(mine, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(InputError, match="cannot be used"):
+        pack(pictures, out, size=12)
+    assert written == [("train", 0), ("test", 0)]
+
+
+def test_what_is_told_of_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whenever the record or the manifest is written, all images were synced since the last was."""
+    course: list[str] = []
+    fsync, write, put = os.fsync, packing.write_json, packing.write_rows
+    monkeypatch.setattr(os, "fsync", lambda file: (course.append("sync"), fsync(file)))
+    monkeypatch.setattr(packing, "write_rows", lambda *a: (course.append("rows"), put(*a)))
+
+    def tell(path: Path, value: dict[str, object]) -> None:
+        course.append(f"{path.name} {len(value['done'])}" if "done" in value else path.name)
+        write(path, value)
+
+    monkeypatch.setattr(packing, "write_json", tell)
+    monkeypatch.setattr(packing, "CHUNK", 100)
+    monkeypatch.setattr(packing, "SYNC_SECONDS", -1)
+    pack(noise(), tmp_path / "out")
+    told = [name for name in course if "json" in name]
+    assert [*dict.fromkeys(told)] == [*(f"unfinished.json {n}" for n in range(5)), "pack.json"]
+    for here in range(2, len(course)):
+        if "json" in course[here] and not course[here].endswith(" 0"):
+            assert course[here - 4 : here] == ["sync"] * 4, course
+
+
+# Two at once
+
+
+HOLDING_BACK = """
+import fcntl, sys
+from likelier import packing
+from likelier.errors import InputError
+
+def flock(*args, flock=fcntl.flock):
+    print("opened", flush=True)
+    if sys.stdin.readline():
+        flock(*args)
+
+fcntl.flock = flock
+try:
+    packing.pack("digits", sys.argv[1])
+    print("packed")
+except InputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("meanwhile", ["another holds it", "it is packed", "nothing is there"])
+def test_a_lock_that_was_taken_away_keeps_others_out_all_the_same(tmp_path: Path, meanwhile: str):
+    """Another process has opened the lock of one that ends, and of which it gets the lock when that is gone."""
+    out = tmp_path / "out"
+    environment = {**os.environ, "PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"}
+    with packing.alone_in(out):
+        other = subprocess.Popen(
+            [sys.executable, "-c", HOLDING_BACK, out],
+            env=environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert other.stdout is not None
+        assert other.stdout.readline() == "opened\n"
+    assert not out.exists()
+    if meanwhile == "another holds it":
+        with packing.alone_in(out):
+            told, _ = other.communicate("go on\n" * 2, timeout=60)
+        assert "is being packed by another process" in told
+    elif meanwhile == "it is packed":
+        pack("digits", out)
+        told, _ = other.communicate("go on\n" * 2, timeout=60)
+        assert "is packed already" in told
+    else:
+        told, _ = other.communicate("go on\n" * 2, timeout=60)
+        assert told == "opened\npacked\n"
+        assert not (out / ".lock").exists()
 
 
 # What is refused, and leaves nothing behind
@@ -397,6 +571,28 @@ def test_a_full_disk_is_told_before_anything_is_decoded(tmp_path: Path, monkeypa
     with pytest.raises(InputError, match="the disk has 1,000"):
         pack(noise(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupt_says_how_it_goes_on(likelier, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(packing, "tell", interrupted)
+    found = likelier("data", "pack", "digits", "--out", "packed")
+    assert (found.code, found.err.splitlines()[-1]) == (
+        130,
+        "likelier: interrupted; the same command goes on where it stopped",
+    )
+    monkeypatch.undo()
+
+
+def test_listing_and_packing_are_told_of_apart(likelier, tmp_path: Path):
+    pictures = photographs(tmp_path / "photographs", 30)
+    told = likelier("data", "pack", pictures, "--size", 12, "--out", "out").err.splitlines()
+    assert [line for line in told if "…" in line] == [
+        "reading photographs: 30 files …",
+        "packing photographs: 30 images …",
+    ]
 
 
 def test_the_command_packs_and_describes(likelier, tmp_path: Path):

@@ -18,6 +18,8 @@ from likelier.looking import contact_sheet, statistics
 from likelier.packing import pack as pack_images
 from likelier.progress import Terminal, table
 
+GOES_ON = "the same command goes on where it stopped"
+
 
 def list_sets(given: Given) -> None:
     """`likelier data`: what is here, and why what is not is not."""
@@ -73,18 +75,35 @@ def print_statistics(found: Given) -> None:
 
 def pack(given: Given) -> None:
     """`likelier data pack NAME|PATH`."""
+    name = Path(given["data"]).name
     with Terminal(given.get("quiet", False)) as audience:
-        audience.counting(f"packing {Path(given['data']).name}", "images")
-        folder = pack_images(
-            given["data"],
-            **chosen(given, ("out", "data_root", "jobs", *SHAPE)),
-            progress=lambda done, total: audience.progress(done, total, {}),
-        )
+        try:
+            folder = pack_images(
+                given["data"],
+                **chosen(given, ("out", "data_root", "jobs", *SHAPE)),
+                reading=counted(audience, f"reading {name}", "files"),
+                progress=counted(audience, f"packing {name}", "images"),
+            )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(GOES_ON) from None
     found = description(sources.load(folder)) | {"path": str(folder.resolve()), "whose": "a pack", "verified": True}
     if given.get("json"):
         print_json(found)
     else:
         print(in_words(found))
+
+
+def counted(audience: Terminal, what: str, unit: str) -> OnProgress:
+    """The progress of something that is announced when it begins: at the first word on it."""
+
+    def tell(done: int, total: int) -> None:
+        if tell not in announced:
+            announced.append(tell)
+            audience.counting(what, unit)
+        audience.progress(done, total, {})
+
+    announced: list[OnProgress] = []
+    return tell
 
 
 def fetch(given: Given) -> None:
@@ -145,7 +164,7 @@ def fetch_files(remotes: Sequence[Remote], folder: Path, audience: Terminal) -> 
         try:
             fetch_file(remote, folder, listener=listener)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt("the same command goes on where it stopped") from None
+            raise KeyboardInterrupt(GOES_ON) from None
 
 
 def announce(remote: Remote, audience: Terminal, host: str) -> None:

@@ -38,8 +38,6 @@ from likelier.images import Images, Split
 from likelier.memory import check_room
 from likelier.threads import by_piece
 
-__all__ = ["Item", "Listing", "Options", "decoded", "listed", "load_path", "recognises", "settled"]
-
 HIDDEN = (".", "__MACOSX")
 CHUNK = 512
 """Files between two words on how far it is."""
