@@ -293,6 +293,17 @@ packing.pack(sys.argv[1], sys.argv[2], size=12, jobs=2, progress=lambda done, to
 """
 
 
+def test_a_worker_that_nobody_listens_to_ends_without_a_word():
+    environment = {**os.environ, "PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"}
+    command, pipe = [sys.executable, "-m", "likelier.packing"], subprocess.PIPE
+    worker = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe)
+    assert worker.stdout is not None
+    worker.stdout.close()
+    job = {"out": "nowhere", "first": 0, "shape": [1, 8, 8], "files": ["no file"], "options": {}}
+    _, told = worker.communicate(json.dumps(job).encode() + b"\n", timeout=60)
+    assert (told, worker.returncode) == (b"", 0)
+
+
 def marks_in(out: Path) -> list[str]:
     found: list[str] = json.loads((out / "unfinished.json").read_text())["done"]
     return found
