@@ -14,11 +14,14 @@ from likelier.fetching import Listener, OnProgress, Remote
 from likelier.fetching import fetch as fetch_file
 from likelier.files import write_atomically
 from likelier.images import Images
-from likelier.looking import contact_sheet, statistics
+from likelier.looking import contact_sheet, statistics, written_as_numbers
 from likelier.packing import pack as pack_images
 from likelier.progress import Terminal, table
 
 GOES_ON = "the same command goes on where it stopped"
+
+OWN_IMAGES = """Your own images work everywhere, given by their path (--data PATH): a folder of pictures, an .npz or .npy,
+a folder with the four IDX files of the MNIST family, or a pack that `likelier data pack PATH` has made."""
 
 
 def list_sets(given: Given) -> None:
@@ -30,7 +33,7 @@ def list_sets(given: Given) -> None:
         print_json(listed)
     else:
         print("\n".join(f"{name:14} {in_words(state)}" for name, state in listed.items()))
-        print("\nA folder with the four IDX files of the MNIST family is given by its path.")
+        print(f"\n{OWN_IMAGES}")
 
 
 def describe(given: Given) -> None:
@@ -51,12 +54,16 @@ def show(given: Given) -> None:
     out = output_file(given.get("out", "contact-sheet.png"), (".png",))
     with Terminal(given.get("quiet", False)) as audience:
         images = images_asked_for(given, audience)
-    write_atomically(out, contact_sheet(images, given.get("seed", 0)))
     found = statistics(images)
+    write_atomically(out, contact_sheet(images, found, given.get("seed", 0)))
+    numbers = written_as_numbers(images)
     if given.get("json"):
-        print_json(found | {"file": str(out)})
+        print_json(found | {"file": str(out), "written_as_numbers": numbers})
         return
     print_statistics(found)
+    if numbers:
+        print("on the sheet, names that no font here can write are numbers:")
+        print("\n".join(f"  class {label} is {images.classes[label]}" for label in numbers))
     print_path("written", out, given)
 
 
@@ -69,8 +76,8 @@ def print_statistics(found: Given) -> None:
     for name, mean, deviation in zip(channels, found["mean"], found["std"], strict=True):
         print(f"{name:12} mean {mean:.4f}, standard deviation {deviation:.4f}")
     twice = found["duplicates"]
-    print(f"duplicates   {twice['within_train']:,} of {found['train']:,} training images have the bytes of another one")
-    print(f"             {twice['test_in_train']:,} of {found['test']:,} test images are training images, too")
+    print(f"exact copies {twice['within_train']:,} of {found['train']:,} training images equal one that came before")
+    print(f"             {twice['test_in_train']:,} of {found['test']:,} test images equal a training image")
 
 
 def pack(given: Given) -> None:
@@ -184,7 +191,7 @@ def check(given: Given) -> None:
     root = sources.existing(given.get("data_root"), "mnist")
     checked = [checked_copy(name, place) for name in names for place in present(name, root)]
     if "data" in given and not checked:
-        sources.find(given["data"], root)  # raises, and says what to do
+        raise nothing_to_check(given["data"], root)
     if given.get("json"):
         print_json(checked)
     else:
@@ -198,7 +205,21 @@ def present(name: str, root: Path | None) -> Iterator[Place]:
     """The copies of a set that is looked for on the disk; of the path of a pack, that pack."""
     if name not in sources.sources() and packed.recognises(Path(name)):
         return iter([Place(Path(name), "a pack", lambda _, path: (packed.check(path), True))])
-    return copies(name, root) if sources.source(name).ON_DISK else iter(())
+    return copies(name, root) if name in sources.sources() and sources.source(name).ON_DISK else iter(())
+
+
+def nothing_to_check(name: str, root: Path | None) -> InputError:
+    """Why there is no copy of what was named, and what to do."""
+    if name not in sources.sources() and Path(name).exists():
+        return InputError(
+            f"{name} has no published sum to be checked against, and is none of the packs, which have one of their own: "
+            f"`likelier data {name}` reads all of it, `likelier data pack {name}` makes a pack"
+        )
+    try:
+        sources.find(name, root)
+    except InputError as error:
+        return error
+    return InputError(f"{name} comes with the package: there is nothing to check")
 
 
 def checked_copy(name: str, place: Place) -> Given:
