@@ -20,8 +20,8 @@ from likelier.progress import Terminal, table
 
 GOES_ON = "the same command goes on where it stopped"
 
-OWN_IMAGES = """Your own images work everywhere, given by their path (--data PATH): a folder of pictures, an .npz or .npy,
-a folder with the four IDX files of the MNIST family, or a pack that `likelier data pack PATH` has made."""
+OWN_IMAGES = """Your own images work everywhere, given by their path (--data PATH): a folder of pictures, an .npz or
+.npy, a folder with the four IDX files of the MNIST family, or a pack, which `likelier data pack PATH` makes."""
 
 
 def list_sets(given: Given) -> None:
@@ -212,8 +212,8 @@ def nothing_to_check(name: str, root: Path | None) -> InputError:
     """Why there is no copy of what was named, and what to do."""
     if name not in sources.sources() and Path(name).exists():
         return InputError(
-            f"{name} has no published sum to be checked against, and is none of the packs, which have one of their own: "
-            f"`likelier data {name}` reads all of it, `likelier data pack {name}` makes a pack"
+            f"{name} has no sum to be checked against: wanted a named set, or a pack, which has one of its own; "
+            f"`likelier data {name}` reads all of it, `likelier data pack {name}` makes a pack of it"
         )
     try:
         sources.find(name, root)
