@@ -538,47 +538,56 @@ from likelier import packing
 from likelier.errors import InputError
 
 def flock(*args, flock=fcntl.flock):
-    print("opened", flush=True)
-    if sys.stdin.readline():
-        flock(*args)
+    if out not in opened:  # the first time
+        opened.add(out)
+        print("opened", flush=True)
+        sys.stdin.readline()
+    flock(*args)
 
-fcntl.flock = flock
-try:
-    packing.pack("digits", sys.argv[1])
-    print("packed")
-except InputError as error:
-    print(error)
+fcntl.flock, opened = flock, set()
+for out in sys.argv[1:]:
+    try:
+        packing.pack("digits", out)
+        print("packed", flush=True)
+    except InputError as error:
+        print(error, flush=True)
 """
 
 
-@pytest.mark.parametrize("meanwhile", ["another holds it", "it is packed", "nothing is there"])
-def test_a_lock_that_was_taken_away_keeps_others_out_all_the_same(tmp_path: Path, meanwhile: str):
-    """Another process has opened the lock of one that ends, and of which it gets the lock when that is gone."""
-    out = tmp_path / "out"
-    environment = {**os.environ, "PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"}
-    with packing.alone_in(out):
-        other = subprocess.Popen(
-            [sys.executable, "-c", HOLDING_BACK, out],
-            env=environment,
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert other.stdout is not None
-        assert other.stdout.readline() == "opened\n"
-    assert not out.exists()
-    if meanwhile == "another holds it":
+def test_a_lock_that_was_taken_away_keeps_others_out_all_the_same(tmp_path: Path):
+    """Another process has opened the lock of one that ends, and gets that lock when the file is gone."""
+    taken, packed_by_now, free = (tmp_path / name for name in ("taken", "packed", "free"))
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLDING_BACK, taken, packed_by_now, free],
+        env={**os.environ, "PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"},
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+
+    assert other.stdin is not None
+    assert other.stdout is not None
+
+    def opened_while_held(out: Path) -> None:
         with packing.alone_in(out):
-            told, _ = other.communicate("go on\n" * 2, timeout=60)
-        assert "is being packed by another process" in told
-    elif meanwhile == "it is packed":
-        pack("digits", out)
-        told, _ = other.communicate("go on\n" * 2, timeout=60)
-        assert "is packed already" in told
-    else:
-        told, _ = other.communicate("go on\n" * 2, timeout=60)
-        assert told == "opened\npacked\n"
-        assert not (out / ".lock").exists()
+            assert other.stdout.readline() == "opened\n"
+        assert not out.exists()
+
+    def then() -> str:
+        other.stdin.write("go on\n")
+        other.stdin.flush()
+        return other.stdout.readline()
+
+    opened_while_held(taken)
+    with packing.alone_in(taken):
+        assert "is being packed by another process" in then()
+    opened_while_held(packed_by_now)
+    pack("digits", packed_by_now)
+    assert "is packed already" in then()
+    opened_while_held(free)
+    assert then() == "packed\n"
+    assert not (free / ".lock").exists()
+    other.communicate(timeout=60)
 
 
 # What is refused, and leaves nothing behind
