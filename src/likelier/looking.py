@@ -108,7 +108,7 @@ def contact_sheet(images: Images, figures: Mapping[str, Any], seed: int = 0) -> 
     >>> import likelier
     >>> digits = likelier.load_images("digits")
     >>> Image.open(io.BytesIO(contact_sheet(digits, statistics(digits)))).size
-    (1200, 858)
+    (1200, 864)
     """
     _, h, w = images.shape
     scale = max(1, SIDE // max(h, w))
