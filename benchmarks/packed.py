@@ -66,6 +66,9 @@ class Noise:
         classes = [str(label) for label in range(10)]
         self.contents = contents_of("noise", (3, side, side), classes, {"train": n, "test": 2_000}, {})
 
+    def mark(self, piece: Piece) -> str:
+        return f"{piece.part} {piece.first} {piece.count}"
+
     def labels(self, part: str) -> list[int]:
         return [i % 10 for i in range(self.contents["sizes"][part])]
 

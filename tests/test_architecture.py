@@ -15,7 +15,7 @@ ROOT = Path(likelier.__file__).parent
 
 ROOMS = [  # from the ground up: a room may import from those above it in this list, and from its own line
     {"errors", "rng", "stopping", "threads"},
-    {"files", "memory"},
+    {"files", "memory", "workers"},
     {"fetching"},
     {"images", "distributions", "losses", "schedules"},
     {"nn", "adam", "augmentation", "data", "metrics", "pictures", "likelihood", "verdict"},

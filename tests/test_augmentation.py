@@ -43,13 +43,15 @@ def test_a_flip_exchanges_left_and_right_of_every_other_image():
     assert 160 < sum(mirrored) < 240  # 200 ± 4 standard deviations of 10
 
 
-def test_a_shift_moves_whole_images_by_up_to_an_eighth_and_repeats_the_edge():
-    x = noise(n=400)
+@pytest.mark.parametrize(("h", "w"), [(16, 24), (24, 16)])
+def test_a_shift_moves_whole_images_by_up_to_an_eighth_and_repeats_the_edge(h: int, w: int):
+    """An eighth of the shorter side."""
+    x = noise(n=400, h=h, w=w)
     y = Augmentation(["shift"], seed=0)(x, 0)
     around = torch.nn.functional.pad(x.float(), (2, 2, 2, 2), mode="replicate").to(torch.uint8)
     found = []
     for a, b in zip(around, y, strict=True):
-        where = [(i, j) for i in range(5) for j in range(5) if torch.equal(a[:, i : i + 16, j : j + 24], b)]
+        where = [(i, j) for i in range(5) for j in range(5) if torch.equal(a[:, i : i + h, j : j + w], b)]
         assert len(where) == 1
         found += where
     assert set(found) == {(i, j) for i in range(5) for j in range(5)}, "every shift comes"
@@ -69,6 +71,15 @@ def test_the_chance_is_fixed_by_seed_and_position():
     assert not torch.equal(first, Augmentation(["shift", "flip"], seed=0)(x, 128))
     assert not torch.equal(first, Augmentation(["shift", "flip"], seed=1)(x, 64))
     assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_chance_of_each_position_is_its_own(kind: str):
+    """Whatever the size of a batch, even of one image."""
+    x = noise(n=1)
+    changed = [Augmentation([kind], seed=0)(x, position).numpy().tobytes() for position in range(64)]
+    assert len(set(changed)) >= {"shift": 15, "flip": 2}[kind]
+    assert max(changed.count(each) for each in set(changed)) < 45  # of a flip 32 ± 3 standard deviations of 4
 
 
 def test_off_is_the_batch_itself(digits: Images):

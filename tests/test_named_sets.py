@@ -406,6 +406,10 @@ def test_check_reads_every_copy_and_fails_for_a_bad_one(likelier: Likelier, root
     assert "1 of 2 copies cannot be used" in bad.err
     assert "data fetch mnist" in likelier("data", "check", "mnist").err
     assert likelier("data", "check", "minst").code == 2
+    assert "digits comes with the package: there is nothing to check" in likelier("data", "check", "digits").err
+    assert "did you mean 'mnist'" in likelier("data", "check", "minst").err
+    Path("photos").mkdir()
+    assert "wanted a named set, or a pack" in likelier("data", "check", "photos").err
 
 
 def test_check_says_that_nothing_is_here(likelier: Likelier) -> None:

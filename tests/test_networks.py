@@ -13,7 +13,7 @@ from likelier.errors import InputError
 from likelier.family import Decodes, build, configure, find, names
 from likelier.images import Images, Shape, Split
 from likelier.loop import Game
-from likelier.nn import Networks, halvings
+from likelier.nn import Crop, Network, Networks, Residual, halvings
 from likelier.rehearsal import rehearse
 from likelier.run import State
 from likelier.tape import TapedTurn
@@ -108,6 +108,38 @@ def test_a_residual_block_passes_its_input_on():
     nn.init.zeros_(block.branch[-1].weight)
     x = torch.randn(2, 3, 4, 4, generator=rng.generator(0, "x"))
     assert torch.equal(block(x), x)
+
+
+def layers(network: Network, *kinds: type[nn.Module]) -> str:
+    """The layers of these kinds, a letter each, in their order."""
+    return "".join(type(layer).__name__[0] for layer in network if isinstance(layer, kinds))
+
+
+def test_layers_are_those_of_the_papers():
+    """Batch normalisation behind every convolution of DCGAN but the first one of D and the last one of G; in a residual
+    network, a block beside each change of size."""
+    shape = (3, 64, 64)  # three halvings
+    conv, resnet = Networks(network="conv", width=4), Networks(network="resnet", width=4)
+    convolutions = (nn.Conv2d, nn.ConvTranspose2d)
+    assert layers(conv.image_to_features(shape)[0], *convolutions, nn.BatchNorm2d) == "CCBCB"
+    assert layers(conv.vector_to_image(2, shape), *convolutions, nn.BatchNorm2d) == "BCBCBC"
+    assert layers(resnet.image_to_features(shape)[0], nn.Conv2d, Residual) == "CRCRCR"
+    assert layers(resnet.vector_to_image(2, shape), nn.Upsample, Residual) == "RURURU"
+
+
+def test_a_crop_is_the_middle():
+    x = torch.arange(42).view(1, 1, 6, 7).float()
+    assert torch.equal(Crop(2, 3)(x), x[..., 2:4, 2:5])
+    assert torch.equal(Crop(6, 1)(x), x[..., 3:4])
+    assert torch.equal(Crop(5, 4)(x), x[..., :5, 1:5])  # the odd pixel goes below and on the right
+
+
+def test_a_residual_network_has_its_channels_last_in_memory():
+    config = Networks(network="resnet", width=4)
+    for network in (config.image_to_vector((3, 16, 16), 2), config.vector_to_image(2, (3, 16, 16))):
+        kernels = [layer.weight for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+        assert len(kernels) > 5
+        assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
 
 
 @pytest.mark.parametrize("kind", KINDS)

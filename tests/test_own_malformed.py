@@ -435,7 +435,7 @@ def test_names_of_all_kinds_are_read_and_can_be_written(tmp_path: Path, name: by
     found = load(folder)
     assert len(set(found.classes)) == 2 and all(name.isprintable() for name in found.classes)
     json.dumps(statistics(found), ensure_ascii=False).encode("utf-8")
-    contact_sheet(found)
+    contact_sheet(found, statistics(found))
 
 
 def test_pipes_links_and_other_files_are_passed_over_and_counted(tmp_path: Path):

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,15 +21,19 @@ from likelier import packing
 from likelier.data import load, packed, verified
 from likelier.errors import InputError
 from likelier.experiment import train
+from likelier.family import build, find
 from likelier.images import Batches, Images, Mapped, Split
+from likelier.loop import Game
 from likelier.packing import pack
+from likelier.tape import TapedTurn
 
 SRC = Path(packing.__file__).parents[1]
 
 
 def noise(n: int = 300, side: int = 8, channels: int = 3) -> Images:
-    pixels = torch.randint(0, 256, (n, channels, side, side), generator=torch.Generator().manual_seed(0))
-    split = Split(pixels.to(torch.uint8), torch.arange(n) % 4)
+    chance = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (n, channels, side, side), generator=chance, dtype=torch.uint8)
+    split = Split(pixels, torch.arange(n) % 4)
     return Images("noise", split, Split(split.images[:20].flip(0), split.labels[:20]), ("a", "b", "c", "d"))
 
 
@@ -105,10 +110,63 @@ def test_images_are_read_ahead_once_each_and_in_time(folder: Path, monkeypatch: 
     batches = Batches(load(folder).train, 0, "cpu")
     expected: list[int] = []
     monkeypatch.setattr(packed.ImageFile, "expect", lambda self, index: expected.extend(index.tolist()))
-    for _ in range(10):
+    for start in range(0, 300, 30):
         drawn = batches.next_indices(30).tolist()
         assert set(drawn) <= set(expected)
+        assert len(expected) == min((start // 50 + 2) * 50, 300), "this window and the next, and no more"
     assert sorted(expected) == list(range(300))
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the hint that there is on Linux")
+def test_the_disk_is_told_of_each_image_in_the_order_of_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    file, told = packed.ImageFile(load_array(folder)), []
+    monkeypatch.setattr(os, "posix_fadvise", lambda *hint: told.append(hint))
+    file.expect(torch.tensor([7, 2, 299]))
+    assert told == [(file.descriptor, 4096 + i * 192, 192, os.POSIX_FADV_WILLNEED) for i in (2, 7, 299)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="what was advised is told of by Linux")
+def test_images_drawn_here_and_there_are_read_without_their_neighbours(folder: Path):
+    file = packed.ImageFile(load_array(folder))
+    scattered = file.scattered()
+    advised = {address: "rr" in flags for address, flags in mappings((scattered.data_ptr(), file.images.data_ptr()))}
+    assert advised == {scattered.data_ptr(): True, file.images.data_ptr(): False}
+    source = Batches(load(folder).train, 0, "cpu").source
+    assert isinstance(source, Mapped)
+    assert all("rr" in flags for _, flags in mappings([source._images.data_ptr()]))
+
+
+def load_array(folder: Path) -> packed.Array:
+    """The training images of a pack of noise."""
+    return packed.arrays_of(folder, packed.read_manifest(folder))["train"][0]
+
+
+def mappings(addresses: Iterable[int]) -> Iterator[tuple[int, list[str]]]:
+    """What Linux says of the mapping that each address lies in."""
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first, *flags = line.split()
+        if "-" in first:
+            start, end = (int(edge, 16) for edge in first.split("-"))
+        elif first == "VmFlags:":
+            yield from ((address, flags) for address in addresses if start <= address < end)
+
+
+def test_turns_on_packed_data_are_played_from_tape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Though the first ones are recorded while the disk is told of the next window, which reads indices from torch."""
+    images = load(pack("digits", tmp_path / "pack"))
+    monkeypatch.setattr(Mapped, "WINDOW", 50 * 64)  # two batches of 32
+    expected: list[int] = []
+    expect = packed.ImageFile.expect
+    monkeypatch.setattr(packed.ImageFile, "expect", lambda file, index: (expected.append(1), expect(file, index)))
+    vae = build(find("vae"), find("vae").Config(batch=32), images, seed=0)
+    game = Game(vae, images, 0, 10_000, torch.device("cpu"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(8):
+            game.turn()
+    assert len(expected) >= 5
+    assert isinstance(game.moves, TapedTurn)
+    assert game.moves.tape is not None, game.moves.why_not
 
 
 def test_a_run_on_packed_data_is_the_run_on_resident_data(tmp_path: Path):
@@ -124,21 +182,17 @@ def test_a_run_on_packed_data_is_the_run_on_resident_data(tmp_path: Path):
 
 
 MEMORY = """
-import os, resource, sys, torch
+import resource, sys, torch
 from likelier.data import load
 from likelier.images import Batches
 
-def anonymous():
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon")) * 1024
-
 torch.set_num_threads(1)
-batches = Batches(load(sys.argv[1]).train, 0, "cpu")
-batches.draw(64)
-before, used = anonymous(), int(open("/proc/self/statm").read().split()[5]) * resource.getpagesize()
+used = int(open("/proc/self/statm").read().split()[5]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_DATA, (used + (24 << 20),) * 2)
+batches = Batches(load(sys.argv[1]).train, 0, "cpu")
 while batches.position < batches.size:
     batches.draw(64)
-print(anonymous() - before)
+print(batches.position)
 try:
     batches.source._images.clone()
     print("it was copied")
@@ -149,6 +203,7 @@ except RuntimeError:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is told of by Linux")
 def test_an_epoch_of_a_set_larger_than_the_memory_takes_none(tmp_path: Path):
+    """The limit is on what a process may ask for; what it has in memory hangs on what else the machine does."""
     folder = pack(noise(2_000, 96), tmp_path / "pack")  # 55 MB, with room for 24
     done = subprocess.run(
         [sys.executable, "-c", MEMORY, folder],
@@ -157,9 +212,7 @@ def test_an_epoch_of_a_set_larger_than_the_memory_takes_none(tmp_path: Path):
         env={**os.environ, "PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
-    grown, copied = done.stdout.splitlines()
-    assert int(grown) < 8 << 20
-    assert copied == "no room for a copy"
+    assert done.stdout.splitlines() == ["2048", "no room for a copy"]
 
 
 # Files that are not what they say
@@ -344,6 +397,22 @@ packing.pack(sys.argv[1], sys.argv[2], size=12, jobs=2, progress=lambda done, to
 """
 
 
+def test_a_worker_that_nobody_listens_to_ends_without_a_word():
+    environment = {**os.environ, "PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"}
+    command, pipe = [sys.executable, "-m", "likelier.packing"], subprocess.PIPE
+    worker = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe)
+    assert worker.stdout is not None
+    worker.stdout.close()
+    job = {"out": "nowhere", "first": 0, "shape": [1, 8, 8], "files": ["no file"], "options": {}}
+    _, told = worker.communicate(json.dumps(job).encode() + b"\n", timeout=60)
+    assert (told, worker.returncode) == (b"", 0)
+
+
+def marks_in(out: Path) -> list[str]:
+    found: list[str] = json.loads((out / "unfinished.json").read_text())["done"]
+    return found
+
+
 def descendants(pid: int) -> list[int]:
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(child) for child in found]
@@ -372,8 +441,8 @@ def test_a_killed_pack_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(packing, "CHUNK", 4)
     whole = pack(pictures, tmp_path / "whole", size=12)
     environment = {**os.environ, "PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-c", SLOWLY, pictures, out], env=environment)
-    while not (out / "unfinished.json").exists() or json.loads((out / "unfinished.json").read_text())["done"] < 9:
+    process = subprocess.Popen([sys.executable, "-c", SLOWLY, pictures, out], env=environment, stderr=subprocess.PIPE)
+    while not (out / "unfinished.json").exists() or len(marks_in(out)) < 9:
         assert process.poll() is None
         time.sleep(0.01)
     with pytest.raises(InputError, match="being packed by another process"):
@@ -386,35 +455,212 @@ def test_a_killed_pack_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: py
         assert time.monotonic() < deadline, "a worker has outlived whoever gave it work"
         time.sleep(0.02)
     assert len(workers) == 2
+    assert process.stderr is not None
+    assert process.stderr.read() == b"", "they end without a word"
     with pytest.raises(InputError, match="is not packed to the end"):
         load(out)
     with pytest.raises(InputError, match="an unfinished pack of other images, or with other options"):
         pack(pictures, out, size=16)
     seen: list[int] = []
     pack(pictures, out, size=12, progress=lambda done, total: seen.append(done))
-    assert seen[0] == 240  # listed
-    assert seen[1] > 36  # not from the start
+    assert seen[0] > 36  # not from the start
     assert content(out) == content(whole)
+
+
+def unfinished(whole: Path, out: Path, done: list[str]) -> Path:
+    """A copy of a pack of noise, as it was when so many pieces were told of."""
+    shutil.copytree(whole, out)
+    (out / "pack.json").unlink()
+    told = {"format": 1, "fingerprint": noise().digest, "done": done}
+    (out / "unfinished.json").write_text(json.dumps(told))
+    return out
+
+
+def marks_of(images: Images, folder: Path) -> list[str]:
+    source = packing.InMemory(images)
+    return [source.mark(piece) for piece in packing.pieces_of(packed.arrays_of(folder, source.contents))]
 
 
 def test_what_was_not_told_of_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(packing, "CHUNK", 50)
-    whole, out = pack(noise(), tmp_path / "whole"), tmp_path / "out"
-    shutil.copytree(whole, out)
-    (out / "pack.json").unlink()
-    fingerprint = noise().digest
-    (out / "unfinished.json").write_text(json.dumps({"format": 1, "fingerprint": fingerprint, "done": 2}))
+    whole = pack(noise(), tmp_path / "whole")
+    out = unfinished(whole, tmp_path / "out", marks_of(noise(), whole)[:2])
     edited("train-images.npy", 4096 + 120 * 192, bytes(1000))(out)  # of the third piece
     pack(noise(), out)
     assert content(out) == content(whole)
 
 
-def test_files_that_went_away_meanwhile_are_missed(tmp_path: Path):
+@pytest.mark.parametrize("length", [None, 4096, 4096 + 60 * 192])
+def test_what_went_away_meanwhile_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int | None):
+    monkeypatch.setattr(packing, "CHUNK", 50)
+    whole = pack(noise(), tmp_path / "whole")
+    out = unfinished(whole, tmp_path / "out", marks_of(noise(), whole))
+    if length is None:
+        (out / "train-images.npy").unlink()
+    else:
+        os.truncate(out / "train-images.npy", length)
+    pack(noise(), out)
+    assert content(out) == content(whole)
+
+
+LIES_ON_THE_WAY = [[], {}, {"format": 1, "fingerprint": "x"}, {"format": 1, "fingerprint": "x", "done": 3}]
+
+
+@pytest.mark.parametrize("lie", LIES_ON_THE_WAY)
+def test_another_account_of_what_is_done_is_refused(tmp_path: Path, lie: object):
     out = tmp_path / "out"
     out.mkdir()
-    (out / "unfinished.json").write_text(json.dumps({"format": 1, "fingerprint": noise().digest, "done": 1}))
-    with pytest.raises(InputError, match=r"train-images.npy cannot be read"):
+    (out / "unfinished.json").write_text(json.dumps(lie).replace('"x"', f'"{noise().digest}"'))
+    with pytest.raises(InputError, match="an unfinished pack of other images"):
         pack(noise(), out)
+
+
+Written = list[tuple[str, int]]
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Written:
+    """The pieces that are decoded, as (split, first)."""
+    found: Written = []
+    job = packing.Pictures.job
+    monkeypatch.setattr(packing, "CHUNK", 4)
+    monkeypatch.setattr(
+        packing.Pictures, "job", lambda self, piece: (found.append((piece.part, piece.first)), job(self, piece))[1]
+    )
+    return found
+
+
+def split_photographs(folder: Path) -> Path:
+    """24 to train on, 8 to test on, so that mending one does not move it to the other side."""
+    photographs(folder / "train", 24)
+    photographs(folder / "test", 8)
+    return folder
+
+
+def damaged(picture: Path) -> bytes:
+    """What it was: now its header is whole, and its body is not."""
+    before = picture.read_bytes()
+    os.truncate(picture, len(before) // 2)
+    return before
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_broken_picture_costs_its_own_piece(tmp_path: Path, written: Written, moved: bool):
+    pictures, out = split_photographs(tmp_path / "photos"), tmp_path / "out"
+    broken = pictures / "train" / "class 2" / "0002.png"  # in the fifth of six pieces
+    before = damaged(broken)
+    with pytest.raises(InputError, match=r"1 of 32 files cannot be used: .*0002\.png .*; mend them"):
+        pack(pictures, out, size=12)
+    assert len(written) == 8, "whatever can be done is done"
+    written.clear()
+    if moved:
+        broken.unlink()
+    else:
+        broken.write_bytes(before)
+    pack(pictures, out, size=12)
+    assert written == [("train", 16), *([("train", 20)] if moved else [])]
+    assert content(out) == content(pack(pictures, tmp_path / "whole", size=12))
+
+
+@pytest.mark.parametrize("change", ["time", "size"])
+def test_a_picture_that_was_changed_on_the_way_is_packed_anew(tmp_path: Path, written: Written, change: str):
+    pictures, out = split_photographs(tmp_path / "photos"), tmp_path / "out"
+    damaged(pictures / "test" / "class 0" / "0000.png")
+    with pytest.raises(InputError, match="cannot be used"):
+        pack(pictures, out, size=12)
+    written.clear()
+    status = (mine := pictures / "train" / "class 0" / "0003.png").stat()
+    if change == "time":
+        os.utime(mine, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    else:
+        mine.write_bytes(mine.read_bytes() + b"\0")
+        os.utime(mine, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(InputError, match="cannot be used"):
+        pack(pictures, out, size=12)
+    assert written == [("train", 0), ("test", 0)]
+
+
+def test_what_is_told_of_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whenever the record or the manifest is written, all images were synced since the last was."""
+    course: list[str] = []
+    fsync, write, put = os.fsync, packing.write_json, packing.write_rows
+    monkeypatch.setattr(os, "fsync", lambda file: (course.append("sync"), fsync(file)))
+    monkeypatch.setattr(packing, "write_rows", lambda *a: (course.append("rows"), put(*a)))
+
+    def tell(path: Path, value: dict[str, object]) -> None:
+        course.append(f"{path.name} {len(value['done'])}" if "done" in value else path.name)
+        write(path, value)
+
+    monkeypatch.setattr(packing, "write_json", tell)
+    monkeypatch.setattr(packing, "CHUNK", 100)
+    monkeypatch.setattr(packing, "SYNC_SECONDS", -1)
+    pack(noise(), tmp_path / "out")
+    told = [name for name in course if "json" in name]
+    assert [*dict.fromkeys(told)] == [*(f"unfinished.json {n}" for n in range(5)), "pack.json"]
+    for here in range(2, len(course)):
+        if "json" in course[here] and not course[here].endswith(" 0"):
+            assert course[here - 4 : here] == ["sync"] * 4, course
+
+
+# Two at once
+
+
+HOLDING_BACK = """
+import fcntl, sys
+from likelier import packing
+from likelier.errors import InputError
+
+def flock(*args, flock=fcntl.flock):
+    if out not in opened:  # the first time
+        opened.add(out)
+        print("opened", flush=True)
+        sys.stdin.readline()
+    flock(*args)
+
+fcntl.flock, opened = flock, set()
+for out in sys.argv[1:]:
+    try:
+        packing.pack("digits", out)
+        print("packed", flush=True)
+    except InputError as error:
+        print(error, flush=True)
+"""
+
+
+def test_a_lock_that_was_taken_away_keeps_others_out_all_the_same(tmp_path: Path):
+    """Another process has opened the lock of one that ends, and gets that lock when the file is gone."""
+    taken, packed_by_now, free = (tmp_path / name for name in ("taken", "packed", "free"))
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLDING_BACK, taken, packed_by_now, free],
+        env={**os.environ, "PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"},
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+
+    assert other.stdin is not None
+    assert other.stdout is not None
+
+    def opened_while_held(out: Path) -> None:
+        with packing.alone_in(out):
+            assert other.stdout.readline() == "opened\n"
+        assert not out.exists()
+
+    def then() -> str:
+        other.stdin.write("go on\n")
+        other.stdin.flush()
+        return other.stdout.readline()
+
+    opened_while_held(taken)
+    with packing.alone_in(taken):
+        assert "is being packed by another process" in then()
+    opened_while_held(packed_by_now)
+    pack("digits", packed_by_now)
+    assert "is packed already" in then()
+    opened_while_held(free)
+    assert then() == "packed\n"
+    assert not (free / ".lock").exists()
+    other.communicate(timeout=60)
 
 
 # What is refused, and leaves nothing behind
@@ -449,6 +695,28 @@ def test_a_full_disk_is_told_before_anything_is_decoded(tmp_path: Path, monkeypa
     with pytest.raises(InputError, match="the disk has 1,000"):
         pack(noise(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupt_says_how_it_goes_on(likelier, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(packing, "tell", interrupted)
+    found = likelier("data", "pack", "digits", "--out", "packed")
+    assert (found.code, found.err.splitlines()[-1]) == (
+        130,
+        "likelier: interrupted; the same command goes on where it stopped",
+    )
+    monkeypatch.undo()
+
+
+def test_listing_and_packing_are_told_of_apart(likelier, tmp_path: Path):
+    pictures = photographs(tmp_path / "photographs", 30)
+    told = likelier("data", "pack", pictures, "--size", 12, "--out", "out").err.splitlines()
+    assert [line for line in told if "…" in line] == [
+        "reading photographs: 30 files …",
+        "packing photographs: 30 images …",
+    ]
 
 
 def test_the_command_packs_and_describes(likelier, tmp_path: Path):

@@ -43,6 +43,7 @@ class Plan(TypedDict):
     data: str
     data_root: str | None
     data_options: NotRequired[dict[str, Any]]
+    data_name: NotRequired[str]
     data_digest: NotRequired[str]
     """What `likelier.load_images` was given beside them; plans of the first days have none."""
     epochs: float | None
@@ -184,6 +185,7 @@ def compare(
         "data": image_set.known_as,
         "data_root": image_set.root,
         "data_options": dict(image_set.options),
+        "data_name": image_set.name,
         "data_digest": image_set.digest,
         "epochs": epochs,
         "images": images,
@@ -428,7 +430,7 @@ def job_of(path: Path, plan: Plan, images: Images, family: str, seed: int) -> di
     """The arguments of `train` for one run of the plan; for its images, those of `load_again`."""
     return {
         "family": family,
-        "data": {"source": images.known_as, "root": images.root, "options": dict(images.options)},
+        "data": {"source": images.known_as, "root": images.root, "options": dict(images.options), "name": images.name},
         "epochs": plan["epochs"],
         "images": plan["images"],
         "minutes": plan["minutes"],

@@ -14,10 +14,15 @@ from likelier.fetching import Listener, OnProgress, Remote
 from likelier.fetching import fetch as fetch_file
 from likelier.files import write_atomically
 from likelier.images import Images
-from likelier.looking import contact_sheet, statistics
+from likelier.looking import contact_sheet, statistics, written_as_numbers
 from likelier.packing import pack as pack_images
 from likelier.progress import Terminal, table
 from likelier.stopping import saying
+
+GOES_ON = "the same command goes on where it stopped"
+
+OWN_IMAGES = """Your own images work everywhere, given by their path (--data PATH): a folder of pictures, an .npz or
+.npy, a folder with the four IDX files of the MNIST family, or a pack, which `likelier data pack PATH` makes."""
 
 
 def list_sets(given: Given) -> None:
@@ -29,7 +34,7 @@ def list_sets(given: Given) -> None:
         print_json(listed)
     else:
         print("\n".join(f"{name:14} {in_words(state)}" for name, state in listed.items()))
-        print("\nA folder with the four IDX files of the MNIST family is given by its path.")
+        print(f"\n{OWN_IMAGES}")
 
 
 def describe(given: Given) -> None:
@@ -50,12 +55,16 @@ def show(given: Given) -> None:
     out = output_file(given.get("out", "contact-sheet.png"), (".png",))
     with Terminal(given.get("quiet", False)) as audience:
         images = images_asked_for(given, audience)
-    write_atomically(out, contact_sheet(images, given.get("seed", 0)))
     found = statistics(images)
+    write_atomically(out, contact_sheet(images, found, given.get("seed", 0)))
+    numbers = written_as_numbers(images)
     if given.get("json"):
-        print_json(found | {"file": str(out)})
+        print_json(found | {"file": str(out), "written_as_numbers": numbers})
         return
     print_statistics(found)
+    if numbers:
+        print("on the sheet, names that no font here can write are numbers:")
+        print("\n".join(f"  class {label} is {images.classes[label]}" for label in numbers))
     print_path("written", out, given)
 
 
@@ -68,24 +77,39 @@ def print_statistics(found: Given) -> None:
     for name, mean, deviation in zip(channels, found["mean"], found["std"], strict=True):
         print(f"{name:12} mean {mean:.4f}, standard deviation {deviation:.4f}")
     twice = found["duplicates"]
-    print(f"duplicates   {twice['within_train']:,} of {found['train']:,} training images have the bytes of another one")
-    print(f"             {twice['test_in_train']:,} of {found['test']:,} test images are training images, too")
+    print(f"exact copies {twice['within_train']:,} of {found['train']:,} training images equal one that came before")
+    print(f"             {twice['test_in_train']:,} of {found['test']:,} test images equal a training image")
 
 
 def pack(given: Given) -> None:
     """`likelier data pack NAME|PATH`."""
+    name = Path(given["data"]).name
     with Terminal(given.get("quiet", False)) as audience:
-        audience.counting(f"packing {Path(given['data']).name}", "images")
-        folder = pack_images(
-            given["data"],
-            **chosen(given, ("out", "data_root", "jobs", *SHAPE)),
-            progress=lambda done, total: audience.progress(done, total, {}),
-        )
+        with saying(GOES_ON):
+            folder = pack_images(
+                given["data"],
+                **chosen(given, ("out", "data_root", "jobs", *SHAPE)),
+                reading=counted(audience, f"reading {name}", "files"),
+                progress=counted(audience, f"packing {name}", "images"),
+            )
     found = description(sources.load(folder)) | {"path": str(folder.resolve()), "whose": "a pack", "verified": True}
     if given.get("json"):
         print_json(found)
     else:
         print(in_words(found))
+
+
+def counted(audience: Terminal, what: str, unit: str) -> OnProgress:
+    """The progress of something that is announced when it begins: at the first word on it."""
+
+    def tell(done: int, total: int) -> None:
+        if tell not in announced:
+            announced.append(tell)
+            audience.counting(what, unit)
+        audience.progress(done, total, {})
+
+    announced: list[OnProgress] = []
+    return tell
 
 
 def fetch(given: Given) -> None:
@@ -143,7 +167,7 @@ def fetch_files(remotes: Sequence[Remote], folder: Path, audience: Terminal) -> 
             on_progress=in_kilobytes(audience),
             on_wait=partial(audience.note, f"another process is fetching {remote.name}: waiting for it"),
         )
-        with saying("the same command goes on where it stopped"):
+        with saying(GOES_ON):
             fetch_file(remote, folder, listener=listener)
 
 
@@ -164,7 +188,7 @@ def check(given: Given) -> None:
     root = sources.existing(given.get("data_root"), "mnist")
     checked = [checked_copy(name, place) for name in names for place in present(name, root)]
     if "data" in given and not checked:
-        sources.find(given["data"], root)  # raises, and says what to do
+        raise nothing_to_check(given["data"], root)
     if given.get("json"):
         print_json(checked)
     else:
@@ -178,7 +202,21 @@ def present(name: str, root: Path | None) -> Iterator[Place]:
     """The copies of a set that is looked for on the disk; of the path of a pack, that pack."""
     if name not in sources.sources() and packed.recognises(Path(name)):
         return iter([Place(Path(name), "a pack", lambda _, path: (packed.check(path), True))])
-    return copies(name, root) if sources.source(name).ON_DISK else iter(())
+    return copies(name, root) if name in sources.sources() and sources.source(name).ON_DISK else iter(())
+
+
+def nothing_to_check(name: str, root: Path | None) -> InputError:
+    """Why there is no copy of what was named, and what to do."""
+    if name not in sources.sources() and Path(name).exists():
+        return InputError(
+            f"{name} has no sum to be checked against: wanted a named set, or a pack, which has one of its own; "
+            f"`likelier data {name}` reads all of it, `likelier data pack {name}` makes a pack of it"
+        )
+    try:
+        sources.find(name, root)
+    except InputError as error:
+        return error
+    return InputError(f"{name} comes with the package: there is nothing to check")
 
 
 def checked_copy(name: str, place: Place) -> Given:

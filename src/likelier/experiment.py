@@ -143,6 +143,7 @@ def train(
         "data": image_set.known_as,
         "data_root": image_set.root,
         "data_options": dict(image_set.options),
+        "data_name": image_set.name,
         "shape": list(image_set.shape),
         "seed": seed,
         "images": total,
@@ -358,7 +359,8 @@ def images_again(begun_with: Mapping[str, Any], data: Any, data_root: str | Path
         return data
     root, options = data_root or begun_with.get("data_root"), begun_with.get("data_options", {})
     try:
-        return sources.load_again(begun_with["data"] if data is None else data, root, options)
+        source = begun_with["data"] if data is None else data
+        return sources.load_again(source, root, options, begun_with.get("data_name"))
     except InputError as error:
         if data is not None:
             raise

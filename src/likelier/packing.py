@@ -1,12 +1,12 @@
 """`likelier data pack`: an image set, written once into the layout of `likelier.data.packed`.
 
 Pictures are decoded by several processes, some at a time, each into its place in files that have their final size from
-the start. Every few seconds what is written is synced, and `unfinished.json` is told how many pieces there are from the
-beginning on; after a crash, or a power cut, the same command goes on from there. A piece that was written and not told
-of is written again, to the same bytes. `pack.json` comes last, so a pack without it is none.
+the start. Every few seconds what is written is synced, and `unfinished.json` is told which pieces are done, each by a
+mark of all that it was made of; after a crash, a power cut, or a picture that cannot be decoded, the same command goes
+on from there. A piece that was written and not told of, or is to be made of something else by now, is written again.
+`pack.json` comes last, so a pack without it is none.
 
-A worker is `python -m likelier.packing`: pieces come as lines of JSON on its standard input, and it answers each with
-one. When the input ends, because there is no more to do or because whoever gave the pieces is gone, so does the worker.
+A worker (see `likelier.workers`) is `python -m likelier.packing`: it is given one piece after the other.
 """
 
 import fcntl
@@ -15,26 +15,26 @@ import json
 import os
 import queue
 import shutil
-import subprocess
-import sys
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol, TextIO, runtime_checkable
+from typing import Any, BinaryIO, Literal, Protocol, TextIO, runtime_checkable
 
 import numpy as np
+import pydantic
 import torch
 from jaxtyping import UInt8
+from typing_extensions import TypedDict
 
 from likelier import data as sources
 from likelier.data import folder as folders
-from likelier.data.folder import Listing, Options, decoded, listed, settled
+from likelier.data.folder import Listing, listed, settled
 from likelier.data.packed import (
     FORMAT,
     HEADER,
@@ -49,9 +49,11 @@ from likelier.data.packed import (
     mapped_split,
     spots_digest,
 )
+from likelier.data.picture import Options, decoded
 from likelier.errors import InputError
 from likelier.files import naming, opened_for_change, read_json, write_json
 from likelier.images import Images, content_digest
+from likelier.workers import Process, give, heard, own_descriptors, say, started
 
 CHUNK = 256
 """Images of a piece."""
@@ -80,13 +82,26 @@ class Piece:
     count: int
 
 
+class Unfinished(TypedDict):
+    """What `unfinished.json` holds."""
+
+    format: Literal[1]
+    fingerprint: str
+    """That of the source."""
+    done: list[str]
+    """The marks of the pieces that are written."""
+
+
 @runtime_checkable
 class Source(Protocol):
     """What can be packed."""
 
     contents: Contents
     fingerprint: str
-    """Of all that the result hangs on: with another one, an unfinished pack is that of something else."""
+    """Of where the images come from, and what shape they get: with another one, an unfinished pack is of others."""
+
+    def mark(self, piece: Piece) -> str:
+        """Of all that the bytes of a piece hang on: while it is the same, the piece is not written again."""
 
     def labels(self, part: str) -> Sequence[int]:
         """The class of each image of a split."""
@@ -102,6 +117,10 @@ class InMemory:
         self.splits, self.fingerprint = {"train": images.train, "test": images.test}, images.digest
         sizes: Sizes = {"train": len(images.train), "test": len(images.test)}
         self.contents = contents_of(images.name, images.shape, images.classes, sizes, {})
+
+    def mark(self, piece: Piece) -> str:
+        """As `Source`: the fingerprint is that of all images, so the place is enough."""
+        return short_hash([piece.part, piece.first, piece.count])
 
     def labels(self, part: str) -> Sequence[int]:
         """As `Source`."""
@@ -125,12 +144,15 @@ class Pictures:
         shape = decoded(listing.items[0].path, options).shape
         sizes: Sizes = {"train": len(listing.train), "test": len(listing.test)}
         self.contents = contents_of(listing.name, shape, listing.classes, sizes, asdict(options))
-        sha = hashlib.sha256(repr(self.contents).encode())
-        for item in listing.items:
-            found = item.path.stat()
-            where = os.fsencode(item.path.relative_to(listing.folder))
-            sha.update(b"%s\0%d %d %d\n" % (where, item.label, found.st_size, found.st_mtime_ns))
-        self.fingerprint = sha.hexdigest()
+        self.fingerprint = short_hash([os.fspath(listing.folder.resolve()), shape, asdict(options)])
+
+    def mark(self, piece: Piece) -> str:
+        """As `Source`: where its pictures are, and their sizes and times, so that a mended one is noticed."""
+        found: list[Any] = [piece.part, piece.first]
+        for item in self.items[piece.part][piece.first : piece.first + piece.count]:
+            status = item.path.stat()
+            found.append([os.fspath(item.path), status.st_size, status.st_mtime_ns])
+        return short_hash(found)
 
     def labels(self, part: str) -> Sequence[int]:
         """As `Source`."""
@@ -150,6 +172,11 @@ class Pictures:
         return {**where, "files": files, "options": self.contents["options"]}
 
 
+def short_hash(of: Any) -> str:
+    """Of what JSON can hold; 64 bits tell the pieces of one pack apart."""
+    return hashlib.sha256(json.dumps(of).encode()).hexdigest()[:16]
+
+
 def contents_of(
     name: str, shape: Sequence[int], classes: Sequence[str], sizes: Sizes, options: dict[str, Any]
 ) -> Contents:
@@ -167,6 +194,7 @@ def pack(
     channels: int | None = None,
     fit: str = "crop",
     jobs: int | None = None,
+    reading: OnProgress = lambda done, total: None,
     progress: OnProgress = lambda done, total: None,
 ) -> Path:
     """Write an image set into a folder that `likelier.load_images` reads without holding it in memory.
@@ -177,7 +205,8 @@ def pack(
         out: the folder to make; by default NAME-packed, here. One that an interrupted call has left is gone on with.
         data_root, size, channels, fit: as for `likelier.load_images`.
         jobs: how many processes decode pictures; by default as many as torch has threads.
-        progress: called with the images that are done, and the images in all; before, with the pictures listed.
+        reading: called with the files that are listed, or read, and the files in all, before anything is packed.
+        progress: called with the images that are packed, and the images in all.
 
     Returns:
         The folder.
@@ -190,7 +219,7 @@ def pack(
     >>> likelier.load_images(folder)
     Images(digits: 1198 + 599 of 1×8×8, 10 classes, digest a15c…)
     """
-    found = source_of(source, data_root, Options(size, channels, fit), progress)
+    found = source_of(source, data_root, Options(size, channels, fit), reading)
     folder = Path(f"{found.contents['name']}-packed" if out is None else out)
     check_free(folder)
     with alone_in(folder):
@@ -211,41 +240,58 @@ def source_of(source: str | Path | Images, root: str | Path | None, options: Opt
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Be the one process that packs into a folder; InputError if there is another. One that stays empty goes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with opened_for_change(folder / LOCK) as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{folder} is being packed by another process: wait for it to end") from None
+    with locked(folder):
         try:
             check_free(folder)  # another one may have been quicker
             yield
         finally:
-            (folder / LOCK).unlink()
+            (folder / LOCK).unlink(missing_ok=True)
             with suppress(OSError):
                 folder.rmdir()
+
+
+def locked(folder: Path) -> BinaryIO:
+    """The lock of a folder, which is held until it is closed; the folder is made. InputError if another holds it."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # whoever held it has just taken it away, and maybe the folder
+            lock = opened_for_change(folder / LOCK)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(lock.fileno()), os.lstat(folder / LOCK)):
+                    return lock
+            except BlockingIOError:
+                lock.close()
+                raise InputError(f"{folder} is being packed by another process: wait for it to end") from None
+            lock.close()  # of one that is gone: it would keep nobody out
 
 
 def fill(folder: Path, source: Source, jobs: int, progress: OnProgress) -> None:
     """Whatever of a pack is not done yet, then its manifest."""
     arrays = arrays_of(folder, source.contents)
-    pieces = list(pieces_of(arrays))
-    done = begun(folder, source, arrays, len(pieces))
-    seen, total = sum(piece.count for piece in pieces[:done]), sum(piece.count for piece in pieces)
+    marks = {piece: source.mark(piece) for piece in pieces_of(arrays)}
+    done = begun(folder, source, arrays, marks)
+    ready = set(done)
+    left = [piece for piece, mark in marks.items() if mark not in ready]
+    total = sum(piece.count for piece in marks)
+    seen = total - sum(piece.count for piece in left)
     refused: list[str] = []
     told = time.monotonic()
-    for number, why_not in enumerate(source.written(pieces[done:], jobs), start=done):
+    for piece, why_not in zip(left, source.written(left, jobs), strict=True):
         refused += why_not
-        seen += pieces[number].count
+        if not why_not:
+            done.append(marks[piece])
+        seen += piece.count
         progress(seen, total)
-        if not refused and time.monotonic() - told > SYNC_SECONDS:
-            tell(folder, source, arrays, number + 1)
+        if time.monotonic() - told > SYNC_SECONDS:
+            tell(folder, source, arrays, done)
             told = time.monotonic()
+    tell(folder, source, arrays, done)
     if refused:
         more = f"; and {len(refused) - SHOWN:,} more" if len(refused) > SHOWN else ""
         raise InputError(
-            f"{len(refused):,} of {total:,} files cannot be used: {'; '.join(refused[:SHOWN])}{more}; mend them, or "
-            f"move them away, and pack anew without {folder}"
+            f"{len(refused):,} of {total:,} files cannot be used: {'; '.join(refused[:SHOWN])}{more}; mend them, and "
+            "the same command goes on with them alone, or move them away, and it packs anew what comes after them"
         )
     finish(folder, source, arrays)
 
@@ -269,17 +315,17 @@ def check_free(folder: Path) -> None:
         raise InputError(f"{folder} is there already, and holds {others[0]}: choose another --out")
 
 
-def begun(folder: Path, source: Source, arrays: Arrays, pieces: int) -> int:
-    """How many pieces are done already; the files have their size, and their labels, afterwards."""
+def begun(folder: Path, source: Source, arrays: Arrays, marks: dict[Piece, str]) -> list[str]:
+    """The marks of the pieces that are done already; the files have their size, and their labels, afterwards."""
+    done: list[str] = []
     if (folder / UNFINISHED).exists():
-        done = done_so_far(folder, source, pieces)
+        before = set(found_unfinished(folder, source)["done"])
+        sizes = {images.path: size_of(images.path) for images, _ in arrays.values()}
+        ends = {piece: HEADER + (piece.first + piece.count) * arrays[piece.part][0].row for piece in marks}
+        done = [mark for piece, mark in marks.items() if mark in before and ends[piece] <= sizes[piece.path]]
     else:
         check_room(folder, arrays)
-        done = 0
-        write_json(folder / UNFINISHED, unfinished(source, done))
-    if done:  # InputError if somebody took files away meanwhile
-        for array in chain(*arrays.values()):
-            os.close(array.open())
+    write_json(folder / UNFINISHED, unfinished(source, done))  # before files that were cut short get zeros at their end
     for part, (images, labels) in arrays.items():
         lay_out(images)
         lay_out(labels)
@@ -287,20 +333,30 @@ def begun(folder: Path, source: Source, arrays: Arrays, pieces: int) -> int:
     return done
 
 
-def done_so_far(folder: Path, source: Source, pieces: int) -> int:
-    """How many pieces an interrupted call has written; InputError if they are of something else."""
-    found = read_json(folder / UNFINISHED)
-    done = found.get("done") if isinstance(found, dict) else None
-    if not isinstance(done, int) or not 0 <= done <= pieces or found != unfinished(source, done):
+def size_of(path: Path) -> int:
+    """Bytes of a file; none if it is not there."""
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def found_unfinished(folder: Path, source: Source) -> Unfinished:
+    """What an interrupted call has written; InputError if it is of something else."""
+    try:
+        found = pydantic.TypeAdapter(Unfinished).validate_python(read_json(folder / UNFINISHED), strict=True)
+    except pydantic.ValidationError:
+        found = None
+    if found is None or found["fingerprint"] != source.fingerprint:
         raise InputError(
             f"{folder} is an unfinished pack of other images, or with other options: give those again, choose another "
             "--out, or remove it"
         )
-    return done
+    return found
 
 
-def unfinished(source: Source, done: int) -> dict[str, Any]:
-    """What `unfinished.json` holds."""
+def unfinished(source: Source, done: list[str]) -> Unfinished:
+    """What `unfinished.json` is to hold."""
     return {"format": FORMAT, "fingerprint": source.fingerprint, "done": done}
 
 
@@ -327,8 +383,8 @@ def write_rows(path: Path, row: int, first: int, rows: np.ndarray[Any, np.dtype[
         file.write(np.ascontiguousarray(rows).data)
 
 
-def tell(folder: Path, source: Source, arrays: Arrays, done: int) -> None:
-    """Make durable what is written, then say how far it is."""
+def tell(folder: Path, source: Source, arrays: Arrays, done: list[str]) -> None:
+    """Make durable what is written, then say what is."""
     sync(arrays)
     write_json(folder / UNFINISHED, unfinished(source, done))
 
@@ -352,22 +408,25 @@ def finish(folder: Path, source: Source, arrays: Arrays) -> None:
     (folder / UNFINISHED).unlink()
 
 
-def shared_out(jobs: Iterable[Job], workers: int) -> Iterator[list[str]]:
+def shared_out(jobs: Iterable[Job], n: int) -> Iterator[list[str]]:
     """Carry jobs out in so many processes; why some of the files of each cannot be used, in the order of the jobs."""
     waiting: deque[Future[list[str]]] = deque()
-    with started(workers) as idle, ThreadPoolExecutor(workers) as pool:
+    idle = queue.SimpleQueue[Process]()
 
-        def ask(job: Job) -> list[str]:
-            worker = idle.get()
-            try:
-                return answer(worker, job)
-            finally:
-                idle.put(worker)
+    def ask(job: Job) -> list[str]:
+        worker = idle.get()
+        try:
+            return answer(worker, job)
+        finally:
+            idle.put(worker)
 
+    with started(n, "likelier.packing") as workers, ThreadPoolExecutor(n) as pool:
+        for worker in workers:
+            idle.put(worker)
         try:
             for job in jobs:
                 waiting.append(pool.submit(ask, job))
-                if len(waiting) > 2 * workers:
+                if len(waiting) > 2 * n:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -376,39 +435,15 @@ def shared_out(jobs: Iterable[Job], workers: int) -> Iterator[list[str]]:
                 future.cancel()
 
 
-@contextmanager
-def started(n: int) -> Iterator["queue.SimpleQueue[subprocess.Popen[str]]"]:
-    """So many workers, all of them idle; they have ended when this has."""
-    places = [str(Path(__file__).parents[1]), *filter(None, sys.path)]  # where likelier was found
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(places)}
-    command = [sys.executable, "-m", "likelier.packing"]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    # An interrupt from the terminal reaches whoever started them, and he ends them.
-    processes = [subprocess.Popen(command, **pipes, env=environment, start_new_session=True) for _ in range(n)]
-    idle = queue.SimpleQueue[subprocess.Popen[str]]()
-    for process in processes:
-        idle.put(process)
-    try:
-        yield idle
-    finally:
-        for process in processes:
-            process.communicate()  # closes its input
-
-
-def answer(worker: "subprocess.Popen[str]", job: Job) -> list[str]:
+def answer(worker: Process, job: Job) -> list[str]:
     """Have a worker carry out a job."""
-    assert worker.stdin is not None
-    assert worker.stdout is not None
-    with suppress(BrokenPipeError):  # then there is no answer
-        worker.stdin.write(json.dumps(job) + "\n")
-        worker.stdin.flush()
-    line = worker.stdout.readline()
-    if not line:
+    give(worker, job)
+    found = heard(worker)
+    if found is None:
         raise InputError(
-            f"a process that decodes pictures ended with exit code {worker.wait()}: the same command goes on, with "
+            f"a process that decodes pictures ended with exit code {worker.returncode}: the same command goes on, with "
             "--jobs 1 if memory was short"
         )
-    found: dict[str, Any] = json.loads(line)
     if "failed" in found:
         raise OSError(*found["failed"])
     refused: list[str] = found["refused"]
@@ -447,9 +482,8 @@ def work(jobs: TextIO, out: TextIO) -> None:
             told: dict[str, Any] = {"refused": carry_out(json.loads(line))}
         except OSError as error:
             told = {"failed": [error.errno, error.strerror, error.filename]}
-        print(json.dumps(told), file=out, flush=True)
+        say(told, out)
 
 
 if __name__ == "__main__":
-    with redirect_stdout(sys.stderr):
-        work(sys.stdin, sys.__stdout__ or sys.stdout)
+    work(*own_descriptors())

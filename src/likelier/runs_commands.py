@@ -22,6 +22,7 @@ from likelier.housekeeping import (
 )
 from likelier.progress import Terminal, table
 from likelier.run import Run
+from likelier.stopping import saying
 
 USUAL = "runs"
 """Where runs are made unless --out says otherwise."""
@@ -153,19 +154,16 @@ def last_record(run: Run) -> dict[str, float]:
 
 def followed(path: Path, given: Given) -> list[Listed]:
     """Show how a run, or a comparison, gets on that another process trains, until it ends or nobody trains it."""
-    try:
-        with Terminal(given.get("quiet", False)) as audience:
-            audience.training(path.name, 1, 1)
-            while True:
-                found = listed_in(path)
-                total = budget_of(path) or sum(run.budget or 0 for run in found)
-                if total:
-                    audience.progress(sum(run.images for run in found), total, newest_record(found))
-                if not is_busy(path, found):
-                    return found
-                time.sleep(LOOK_AGAIN)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("what was followed goes on") from None
+    with saying("what was followed goes on"), Terminal(given.get("quiet", False)) as audience:
+        audience.training(path.name, 1, 1)
+        while True:
+            found = listed_in(path)
+            total = budget_of(path) or sum(run.budget or 0 for run in found)
+            if total:
+                audience.progress(sum(run.images for run in found), total, newest_record(found))
+            if not is_busy(path, found):
+                return found
+            time.sleep(LOOK_AGAIN)
 
 
 def newest_record(runs: Sequence[Listed]) -> dict[str, float]:

@@ -81,17 +81,19 @@ class Call:
 class Departures(TorchFunctionMode):
     """Notices values that leave torch without an operator.
 
-    It is blind in one place, the backward pass of an `autograd.Function`: torch switches modes off there.
+    Not while the recorder is paused: how batches are drawn is no part of the turn. It is blind in one other place, the
+    backward pass of an `autograd.Function`: torch switches modes off there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, recorder: "Recorder") -> None:
         super().__init__()
+        self.recorder = recorder
         self.found: str | None = None
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carry it out."""
         name = getattr(function, "__name__", "")
-        if name in LEAVES_TORCH:
+        if name in LEAVES_TORCH and not self.recorder.paused:
             self.found = self.found or f"Tensor.{name} reads values back from a tensor"
         return function(*args, **(kwargs or {}))
 
@@ -124,7 +126,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @contextmanager
     def unseen(self) -> Iterator[None]:
-        """What is called inside is not written down."""
+        """What is called inside is not written down, and no values that leave torch there are noticed."""
         self.paused = True
         try:
             yield
@@ -458,7 +460,7 @@ class TapedTurn:
 
     def record(self) -> dict[str, Tensor]:
         """A turn as written, of which the list of operators is kept."""
-        with Recorder() as recorder, Departures() as departures:
+        with Recorder() as recorder, Departures(recorder) as departures:
             step = FixedStep(self.source, recorder)
             scalars = self.turn(step)
         self.why_not = recorder.why_not or departures.found

@@ -137,8 +137,10 @@ def load(
     return replace(found, options=options.given(), found=found.digest)
 
 
-def load_again(source: Any, root: str | Path | None, options: Mapping[str, Any]) -> Images:
+def load_again(source: Any, root: str | Path | None, options: Mapping[str, Any], name: str | None = None) -> Images:
     """What a run or a comparison was begun with, as `Images` remembers it.
+
+    With `name` they are called that, wherever they are now: the names of figures hang on it.
 
     Raises:
         InputError: as `load`; or there are other options, as the run may come from somebody else.
@@ -146,7 +148,8 @@ def load_again(source: Any, root: str | Path | None, options: Mapping[str, Any])
     known = {field.name for field in fields(Options)}
     if not isinstance(options, Mapping) or not options.keys() <= known:
         raise InputError(f"the options of the images are {options}: wanted some of {', '.join(sorted(known))}")
-    return load(source, root, **options)
+    found = load(source, root, **options)
+    return found if name is None else replace(found, name=name)
 
 
 def at_path_or_named(

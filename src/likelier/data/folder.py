@@ -42,8 +42,6 @@ from likelier.images import Images, Split, name_from
 from likelier.memory import check_memory
 from likelier.threads import by_piece
 
-__all__ = ["Item", "Listing", "Options", "decoded", "listed", "load_path", "recognises", "settled"]
-
 HIDDEN = (".", "__MACOSX")
 TRAIN, TEST, VALIDATION = ("train", "training"), ("test", "testing"), ("val", "valid", "validation")
 """What the folders of the splits may be called."""
