@@ -84,14 +84,13 @@ def print_statistics(found: Given) -> None:
 def pack(given: Given) -> None:
     """`likelier data pack NAME|PATH`."""
     name = Path(given["data"]).name
-    with Terminal(given.get("quiet", False)) as audience:
-        with saying(GOES_ON):
-            folder = pack_images(
-                given["data"],
-                **chosen(given, ("out", "data_root", "jobs", *SHAPE)),
-                reading=counted(audience, f"reading {name}", "files"),
-                progress=counted(audience, f"packing {name}", "images"),
-            )
+    with Terminal(given.get("quiet", False)) as audience, saying(GOES_ON):
+        folder = pack_images(
+            given["data"],
+            **chosen(given, ("out", "data_root", "jobs", *SHAPE)),
+            reading=counted(audience, f"reading {name}", "files"),
+            progress=counted(audience, f"packing {name}", "images"),
+        )
     found = description(sources.load(folder)) | {"path": str(folder.resolve()), "whose": "a pack", "verified": True}
     if given.get("json"):
         print_json(found)
