@@ -4,10 +4,12 @@ The loop owns the optimisers, the moving averages, the log and the checkpoints; 
 """
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from likelier import rng
 from likelier.adam import Adam
 from likelier.augmentation import Augmentation
+from likelier.divergence import CHECK, PATIENCE, Skips, terms_of
 from likelier.errors import InputError
 from likelier.family import Family, Move, Player, Step
 from likelier.images import Batches, Images, as_float
@@ -106,6 +109,8 @@ class Game:
         self.step = TrainingStep(batches, family.config.batch, noise, augmentation)
         self._shown = deepcopy(self.family).eval().requires_grad_(False)
         self.averages = list(averages(self._shown, self.players))
+        self.skips = Skips()
+        self.buffers = [buffer.clone() for buffer in self.family.buffers()]  # as they were before the move
         self.moves = self.taped()
 
     @property
@@ -135,17 +140,38 @@ class Game:
     def carry_out(self, step: Step) -> dict[str, Tensor]:
         """The family's moves, one after the other; their losses and logged scalars."""
         scalars: dict[str, Tensor] = {}
-        for move in self.family.turns(step):
-            self.update(move)
+        for i, move in enumerate(self.moves_of(step)):
+            terms, names = self.update(move)
+            scalars[f"{CHECK}{i}\n{names}"] = terms
             scalars |= {f"loss.{name}": loss.detach() for name, loss in move.losses.items()}
             scalars |= {name: value.detach() for name, value in move.log.items()}
         return scalars
 
-    def update(self, move: Move) -> None:
-        """One simultaneous update: every moving player descends its own loss and no other."""
+    def moves_of(self, step: Step) -> Iterator[Move]:
+        """The family's moves; before it makes the next, its buffers are remembered."""
+        self.keep_buffers()
+        for move in self.family.turns(step):
+            yield move
+            self.keep_buffers()
+
+    def update(self, move: Move) -> tuple[Tensor, str]:
+        """One simultaneous update: every moving player descends its own loss and no other, or nobody does anything.
+
+        Returns what has to be finite for it, and the names.
+        """
         gradients(move, self.parameters)
+        found = {name: [p.grad for p in self.parameters[name] if p.grad is not None] for name in move.losses}
+        terms, skip, names = terms_of(move.losses, found)
         for name in move.losses:
-            self.optimisers[name].step()
+            self.optimisers[name].step(skip)
+        for buffer, before in zip(self.family.buffers(), self.buffers, strict=True):
+            buffer.copy_(torch.where(skip.bool(), before, buffer))
+        return terms, names
+
+    def keep_buffers(self) -> None:
+        """Remember the family's buffers: a pass that is not finite would leave its mark on batch statistics."""
+        for buffer, before in zip(self.family.buffers(), self.buffers, strict=True):
+            before.copy_(buffer)
 
     def broken_weights(self) -> list[str]:
         """The players with a weight that is NaN or infinite: a step can break what its loss did not show."""
@@ -179,7 +205,8 @@ class Game:
             tensors |= {f"optimiser/{player}/{name}": t for name, t in optimiser.state().items()}
         tensors["noise"] = self.step.noise.get_state()
         copies = {name: t.detach().clone() for name, t in tensors.items()}
-        return State(copies, {"turns": self.turns, "images": self.seen})
+        skipped = {"skipped": kept} if (kept := self.skips.state()) else {}
+        return State(copies, {"turns": self.turns, "images": self.seen, **skipped})
 
     def restore(self, state: State) -> None:
         """Go back to `state`."""
@@ -191,6 +218,7 @@ class Game:
         self.step.noise.set_state(state.tensors["noise"])
         self.step.batches.position = state.scalars["images"]
         self.turns = state.scalars["turns"]
+        self.skips = Skips.of(state.scalars.get("skipped", {}))
         self.moves = self.taped()  # an earlier tape plays on the optimisers' earlier memory
 
 
@@ -287,7 +315,8 @@ def mean_of(window: list[dict[str, Tensor]]) -> Record:
     collected: dict[str, list[Tensor]] = {}
     for scalars in window:
         for name, value in scalars.items():
-            collected.setdefault(name, []).append(value)
+            if not name.startswith(CHECK):
+                collected.setdefault(name, []).append(value)
     means = torch.stack([torch.stack(values).mean() for values in collected.values()]).tolist()
     return dict(zip(collected, means, strict=True))
 
@@ -319,32 +348,39 @@ def turns_of(
         run.save(game.state())  # first: its log is empty, so that a resume from it looks again
         look(game, run, evaluate)
     window: list[dict[str, Tensor]] = []
+    seen: list[int] = []
     saved = time.monotonic()
     clock.start()
     while game.seen < game.budget:
         before = game.seen
         window.append(game.turn())
+        seen.append(game.seen)
         window_ends = game.turns % window_length == 0 or game.seen >= game.budget
         if window_ends:
-            record = mean_of([*window, game.gradient_norms()])
+            record = mean_of([*window, game.gradient_norms()]) | left_out(game, window, seen)
             clock.stop()
             window.clear()
+            seen.clear()
             run.log({"images": game.seen, "turns": game.turns, **record})
             run.log_timing({"images": game.seen, "seconds": round(clock.seconds, 3)})
             on_progress(game.seen, game.budget, record)
-            if broken := [*not_finite(record), *game.broken_weights()]:
-                finish(run, game, clock, "diverged", f"{', '.join(broken)} not finite after {game.seen} images")
+            if reason := diverged(game):
+                outcome = ending(game, clock, "diverged", reason)
+                game.restore(run.state())
+                evaluate(game.shown(), game.seen)  # pictures of the last good state, which is what the run keeps
+                run.finish(**outcome)
                 return
         if any(before < point <= game.seen for point in points):
             clock.stop()
             look(game, run, evaluate)
-        if window_ends and (time.monotonic() - saved > checkpoint_seconds or game.seen >= game.budget):
+        due = time.monotonic() - saved > checkpoint_seconds and not game.skips.open  # what it holds may be at fault
+        if window_ends and (due or game.seen >= game.budget):
             run.save(game.state())
             saved = time.monotonic()
         clock.stop()  # while others may be played
         yield
         clock.start()
-    finish(run, game, clock, "finished", "")
+    run.finish(**ending(game, clock, "finished", ""))
 
 
 def look(game: Game, run: Run, evaluate: Evaluate) -> None:
@@ -352,16 +388,38 @@ def look(game: Game, run: Run, evaluate: Evaluate) -> None:
     run.log({"images": game.seen, "evaluation": True, **evaluate(game.shown(), game.seen)})
 
 
-def not_finite(record: Mapping[str, float]) -> list[str]:
-    """The names of the values that are NaN or infinite."""
-    return [name for name, value in record.items() if not np.isfinite(value)]
+def left_out(game: Game, window: Sequence[Mapping[str, Tensor]], seen: Sequence[int]) -> Record:
+    """What the log should say of updates that were left out; the first of a run is told as well."""
+    before = game.skips.totals()
+    line = game.skips.count(window, game.turns, seen)
+    for player in game.skips.rows.keys() - before.keys():
+        told = f"{game.skips.words(player)}: the training goes on without them, and ends after {PATIENCE}"
+        warnings.warn(told, stacklevel=2)
+    return line
 
 
-def finish(run: Run, game: Game, clock: Clock, status: str, message: str) -> None:
-    """Say how the run ended."""
+def diverged(game: Game) -> str | None:
+    """Why a run ends here, if it does.
+
+    One whose budget is spent before it could leave out so many has diverged if it did nothing else.
+    """
+    if broken := game.broken_weights():
+        return f"{', '.join(broken)} not finite after {game.seen:,} images"
+    idle = [player for player, row in game.skips.rows.items() if row.length >= game.turns and game.seen >= game.budget]
+    return game.skips.over or (game.skips.words(idle[0]) if idle else None)
+
+
+def ending(game: Game, clock: Clock, status: str, message: str) -> dict[str, Any]:
+    """How the run ended."""
     clock.stop()
-    parameters = sum(p.numel() for p in game.family.parameters())
-    run.finish(status=status, images=game.seen, seconds=round(clock.seconds, 3), parameters=parameters, message=message)
+    return {
+        "status": status,
+        "images": game.seen,
+        "seconds": round(clock.seconds, 3),
+        "parameters": sum(p.numel() for p in game.family.parameters()),
+        "message": message,
+        **({"skipped": skipped} if (skipped := game.skips.totals()) else {}),
+    }
 
 
 def images_per_second(game: Game, seconds: float) -> float:
