@@ -19,7 +19,7 @@ ROOMS = [  # from the ground up: a room may import from those above it in this l
     {"fetching"},
     {"images", "distributions", "losses", "schedules"},
     {"nn", "adam", "augmentation", "data", "metrics", "pictures", "likelihood", "verdict"},
-    {"family", "run", "features", "stability", "packing"},
+    {"family", "run", "features", "stability", "packing", "divergence"},
     {"tape"},
     {"families", "loop", "watch", "report", "describe", "reference", "samples", "looking"},
     {"rehearsal"},

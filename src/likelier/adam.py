@@ -55,7 +55,9 @@ class Adam:
     @torch.no_grad()
     def step(self, skip: Tensor | None = None) -> None:
         """One step of algorithm 1; none, and nothing changes, where `skip` is 1. and not 0. (0-d, on the device)."""
-        self.t += 1 if skip is None else 1 - skip
+        self.t += 1
+        if skip is not None:
+            self.t -= skip
         each = list(zip(self.factors, self.parameters, self.m, self.v, strict=True))
         for factor, lr in self.lr.items():
             moving = [(p, p.grad, m, v) for own, p, m, v in each if own == factor and p.grad is not None]

@@ -1,13 +1,11 @@
 """A step that is not finite: found on the device, left out there, and told at the end of a window (decision 14).
 
-A loss or a gradient that is NaN or infinite would make every weight so. The check is therefore part of each update: its
-terms, the losses and the norms of the gradients, stay on the device, and so does what they decide, so that no turn waits
-for an answer. Python looks at the terms when it looks at the losses, counts what was left out, and ends a training that
-makes no more steps.
+A gradient that is NaN or infinite would make every weight so. The check is therefore part of each update: what it finds
+stays on the device, and so does what follows from it, so that no turn waits for an answer. Python looks at it when it
+looks at the losses, counts what was left out, and ends a training that makes no more steps.
 """
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,34 +15,24 @@ from torch import Tensor
 from likelier.errors import InputError
 
 PATIENCE = 20
-"""Updates of a player in a row that may be left out: a rare batch explains one or two, only broken weights explain 20."""
+"""Updates of a player in a row that are left out before a run ends: a rare batch explains one, broken weights all."""
 CHECK = "check/"
-"""How the names of a move's terms begin among the scalars of a turn."""
+"""How the names of a move's findings begin among the scalars of a turn: the place of the move and the player follow."""
 
 
-def terms_of(losses: Mapping[str, Tensor], gradients: Mapping[str, Sequence[Tensor]]) -> tuple[Tensor, Tensor, str]:
-    """What has to be finite for a move to be carried out; 1 if some of it is not, else 0; and the name of the former.
+def not_finite(gradients: Sequence[Sequence[Tensor]]) -> tuple[Tensor, Tensor]:
+    """For each player 1 if its gradient is not finite, else 0; and whether that is so for any of them, 0-d.
 
-    The norms are those of Adam's own arithmetic: a gradient whose square is infinite would never move its weight again.
+    The kernel is that of mixed precision, which reads every gradient once, and multiplies it by 1.
 
-    >>> losses = {"vae": torch.tensor(1.0)}
-    >>> terms_of(losses, {"vae": [torch.ones(4)]})[:2]
-    (tensor([1., 2.]), tensor(0.))
-    >>> terms_of(losses, {"vae": [torch.tensor([math.inf])]})[1]
-    tensor(1.)
+    >>> not_finite([[torch.ones(4)], [torch.ones(4), torch.tensor([1, torch.nan])]])
+    (tensor([0., 1.]), tensor(1.))
     """
-    names = [f"loss.{name}" for name in losses]
-    names += [f"grad_norm.{name}" for name, found in gradients.items() for _ in found]
-    norms = [torch.linalg.vector_norm(g) for found in gradients.values() for g in found]
-    terms = torch.stack([*(loss.detach().float() for loss in losses.values()), *norms])
-    return terms, (terms * 0).sum().ne(0).float(), "\n".join(names)  # 0 times what is not finite is NaN, which is not 0
-
-
-def checks_in(scalars: Mapping[str, Tensor]) -> Iterator[tuple[list[str], Tensor]]:
-    """The checks of a turn, in the order of its moves: the names of the terms, and the terms."""
-    for key, terms in scalars.items():
-        if key.startswith(CHECK):
-            yield key.split("\n")[1:], terms
+    device = gradients[0][0].device
+    found, one = torch.zeros(len(gradients), device=device), torch.ones((), device=device)
+    for mine, each in zip(gradients, found, strict=True):
+        torch._amp_foreach_non_finite_check_and_unscale_(mine, each, one)
+    return found, found[0] if len(gradients) == 1 else found.amax()
 
 
 @dataclass
@@ -56,6 +44,7 @@ class Row:
     turn: int = 0
     images: int = 0
     terms: list[str] = field(default_factory=list)
+
 
 class Skips:
     """The updates that a run left out, by player; a part of its state."""
@@ -70,27 +59,29 @@ class Skips:
 
         That is `skipped.PLAYER`, how many updates, and `not_finite.TERM`, the first turn in which it was not.
         """
-        checks = [(turn, *check) for turn, scalars in enumerate(window) for check in checks_in(scalars)]
-        values = iter(torch.cat([terms for *_, terms in checks]).tolist() if checks else [])
+        moves = [(i, players, scalars) for i, scalars in enumerate(window) for players in moves_in(scalars)]
+        found = [flag for _, players, _ in moves for flag in players.values()]
+        values = iter(torch.stack(found).tolist() if found else [])
         line: dict[str, float] = {}
-        for turn, names, _ in checks:
-            broken = list(dict.fromkeys(name for name in names if not math.isfinite(next(values))))
-            number = turns - len(window) + turn + 1
-            for player in (name.removeprefix("loss.") for name in names if name.startswith("loss.")):
-                self.note(player, broken, number, seen[turn])
-                if broken:
+        for i, players, scalars in moves:
+            broken = [player for player in players if next(values)]
+            terms = [term for player in broken for term in terms_of(player, scalars)]
+            turn = turns - len(window) + i + 1
+            for player in players:
+                self.note(player, terms, turn, seen[i])
+                if terms:
                     line[f"skipped.{player}"] = line.get(f"skipped.{player}", 0) + 1
-            line = {f"not_finite.{name}": number for name in broken} | line
+            line = {f"not_finite.{term}": turn for term in terms} | line
         return line
 
-    def note(self, player: str, broken: list[str], turn: int, images: int) -> None:
+    def note(self, player: str, terms: list[str], turn: int, images: int) -> None:
         """One update of one player: left out if something was not finite."""
         row = self.rows.get(player, Row())
-        if not broken:
+        if not terms:
             row.length = 0
             return
         if row.length == 0:
-            row.turn, row.images, row.terms = turn, images, broken
+            row.turn, row.images, row.terms = turn, images, terms
         row.total, row.length = row.total + 1, row.length + 1
         self.rows[player] = row
         if row.length >= PATIENCE and self.over is None:
@@ -122,5 +113,23 @@ class Skips:
         try:
             found.rows = {name: Row(**row) for name, row in state.items()}
         except (TypeError, AttributeError):
-            raise InputError("the checkpoint does not fit this version: its skipped updates; train the run anew") from None
+            raise InputError(
+                "the checkpoint does not fit this version: its skipped updates; train the run anew"
+            ) from None
         return found
+
+
+def moves_in(scalars: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """What was found of the players in each move of a turn."""
+    moves: dict[str, dict[str, Tensor]] = {}
+    for key, found in scalars.items():
+        if key.startswith(CHECK):
+            move, _, player = key.removeprefix(CHECK).partition("/")
+            moves.setdefault(move, {})[player] = found
+    return list(moves.values())
+
+
+def terms_of(player: str, scalars: Mapping[str, Tensor]) -> list[str]:
+    """What was not finite of a player whose gradient was not: its loss as well, or the gradient alone."""
+    loss, gradient = f"loss.{player}", f"grad_norm.{player}"
+    return [gradient] if bool(scalars[loss].isfinite()) else [loss, gradient]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from likelier import rng
 from likelier.adam import Adam
 from likelier.augmentation import Augmentation
-from likelier.divergence import CHECK, PATIENCE, Skips, terms_of
+from likelier.divergence import CHECK, PATIENCE, Skips, not_finite
 from likelier.errors import InputError
 from likelier.family import Family, Move, Player, Step
 from likelier.images import Batches, Images, as_float
@@ -141,8 +141,7 @@ class Game:
         """The family's moves, one after the other; their losses and logged scalars."""
         scalars: dict[str, Tensor] = {}
         for i, move in enumerate(self.moves_of(step)):
-            terms, names = self.update(move)
-            scalars[f"{CHECK}{i}\n{names}"] = terms
+            scalars |= {f"{CHECK}{i}/{name}": found for name, found in self.update(move).items()}
             scalars |= {f"loss.{name}": loss.detach() for name, loss in move.losses.items()}
             scalars |= {name: value.detach() for name, value in move.log.items()}
         return scalars
@@ -154,19 +153,19 @@ class Game:
             yield move
             self.keep_buffers()
 
-    def update(self, move: Move) -> tuple[Tensor, str]:
-        """One simultaneous update: every moving player descends its own loss and no other, or nobody does anything.
+    def update(self, move: Move) -> dict[str, Tensor]:
+        """One simultaneous update: every moving player descends its own loss and no other.
 
-        Returns what has to be finite for it, and the names.
+        Returns for each 1 if its gradient is not finite, else 0. If any is not, nobody moves: an update is whole.
         """
         gradients(move, self.parameters)
-        found = {name: [p.grad for p in self.parameters[name] if p.grad is not None] for name in move.losses}
-        terms, skip, names = terms_of(move.losses, found)
+        moving = {name: [p.grad for p in self.parameters[name] if p.grad is not None] for name in move.losses}
+        found, skip = not_finite(list(moving.values()))
         for name in move.losses:
             self.optimisers[name].step(skip)
         for buffer, before in zip(self.family.buffers(), self.buffers, strict=True):
             buffer.copy_(torch.where(skip.bool(), before, buffer))
-        return terms, names
+        return dict(zip(moving, found, strict=True))
 
     def keep_buffers(self) -> None:
         """Remember the family's buffers: a pass that is not finite would leave its mark on batch statistics."""
@@ -174,10 +173,15 @@ class Game:
             before.copy_(buffer)
 
     def broken_weights(self) -> list[str]:
-        """The players with a weight that is NaN or infinite: a step can break what its loss did not show."""
-        sums = torch.stack([torch.stack([p.detach().sum() for p in ps]).sum() for ps in self.parameters.values()])
+        """The players with a weight that is NaN or infinite, or one that will never move again.
+
+        A step can do that which was finite itself, if it is long, or if the square of its gradient is not.
+        """
+        kept = {f"weights of {name}": ps for name, ps in self.parameters.items()}
+        kept |= {f"squared gradients of {name}": optimiser.v for name, optimiser in self.optimisers.items()}
+        sums = torch.stack([torch.stack([t.detach().sum() for t in tensors]).sum() for tensors in kept.values()])
         found = sums.isfinite().tolist()  # a sum is not if one of its terms is not, and is the quickest to come by
-        return [f"weights of {name}" for name, whole in zip(self.parameters, found, strict=True) if not whole]
+        return [name for name, whole in zip(kept, found, strict=True) if not whole]
 
     def gradient_norms(self) -> dict[str, Tensor]:
         """The norm of each player's gradient in its last move."""
