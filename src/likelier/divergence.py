@@ -45,6 +45,9 @@ class Row:
     images: int = 0
     terms: list[str] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        return f"{', '.join(self.terms)} not finite at turn {self.turn:,} ({self.images:,} images)"
+
 
 class Skips:
     """The updates that a run left out, by player; a part of its state."""
@@ -89,9 +92,8 @@ class Skips:
 
     def words(self, player: str) -> str:
         """How the last row of a player began, and how long it is."""
-        row = self.rows[player]
-        first = f"{', '.join(row.terms)} not finite at turn {row.turn:,} ({row.images:,} images)"
-        return f"{first}, and {row.length} updates of {player} left out in a row"
+        n = self.rows[player].length
+        return f"{self.rows[player]}, and {n} update{'s' * (n > 1)} of {player} left out in a row"
 
     @property
     def open(self) -> bool:

@@ -394,10 +394,11 @@ def look(game: Game, run: Run, evaluate: Evaluate) -> None:
 
 def left_out(game: Game, window: Sequence[Mapping[str, Tensor]], seen: Sequence[int]) -> Record:
     """What the log should say of updates that were left out; the first of a run is told as well."""
-    before = game.skips.totals()
+    first = not game.skips.rows
     line = game.skips.count(window, game.turns, seen)
-    for player in game.skips.rows.keys() - before.keys():
-        told = f"{game.skips.words(player)}: the training goes on without them, and ends after {PATIENCE}"
+    if first and game.skips.rows:
+        row = next(iter(game.skips.rows.values()))
+        told = f"{row}: nobody moved then, and the training goes on; {PATIENCE} in a row end it"
         warnings.warn(told, stacklevel=2)
     return line
 
