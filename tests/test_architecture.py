@@ -22,7 +22,7 @@ ROOMS = [  # from the ground up: a room may import from those above it in this l
     {"family", "run", "features", "stability", "packing", "divergence"},
     {"tape"},
     {"families", "loop", "watch", "report", "describe", "reference", "samples", "looking"},
-    {"rehearsal"},
+    {"rehearsal", "parent"},
     {"experiment"},
     {"evidence", "codes", "measuring", "estimating", "tables"},
     {"side_by_side"},

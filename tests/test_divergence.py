@@ -102,7 +102,7 @@ def test_rows_are_counted_alike_however_the_turns_fall_into_windows(found: list[
     skips, logged = Skips(), 0.0
     for first in range(0, len(turns), length):
         window = turns[first : first + length]
-        line = skips.count(window, first + len(window), [10 * (first + i + 1) for i in range(len(window))])
+        line = skips.count(window, first + len(window), 10 * (first + len(window)))
         logged += line.get("skipped.a", 0)
         if first <= stopped < first + length:
             over, skips = skips.over, Skips.of(json.loads(json.dumps(skips.state())))
@@ -201,7 +201,7 @@ def test_a_run_that_does_nothing_but_skip_has_diverged(tmp_path: Path):
 def test_a_state_from_the_middle_of_a_row_goes_on_exactly(digits: Images, taped: bool):
     def turns(game: Game, n: int) -> None:
         for _ in range(n):
-            game.skips.count([game.turn()], game.turns, [game.seen])
+            game.skips.count([game.turn()], game.turns, game.seen)
 
     whole, cut, other = (game_of(digits, 8, 28, taped) for _ in range(3))
     turns(whole, 28)

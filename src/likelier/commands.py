@@ -30,6 +30,7 @@ from likelier.images import Images, as_float, as_uint8
 from likelier.likelihood_command import likelihood_asked, measure_likelihood, print_likelihood
 from likelier.measuring import ALL, SAMPLE_MEASURES, chosen_measures, measure_images, write_arrays
 from likelier.measuring import measure as measure_run
+from likelier.parent import Parent
 from likelier.pictures import grid
 from likelier.progress import Terminal, table
 from likelier.reference import REPEATS, Reference, most_samples
@@ -102,13 +103,18 @@ def resumed(given: Given, audience: Terminal) -> Run:
     run = Run.open(given["resume"])
     family = named_family(given, [run])
     if run.done is not None:
-        audience.note(f"{run.path} had {run.done['status']} already: there was nothing to go on with")
+        further = f"; `likelier train --init {run.path}` begins a new run from it"
+        audience.note(f"{run.path} had {run.done['status']} already: there was nothing to go on with{further}")
     audience.training(run.path.name, 1, 1)
     return resume_run(run, data_root=given.get("data_root"), family=family, on_progress=audience.progress)
 
 
-def images_asked_for(given: Given, audience: Terminal) -> Images:
-    """The images of --data, in the shape that is wanted; what was decided on the way is told."""
+def images_asked_for(given: Given, audience: Terminal, parent: Parent | None = None) -> Images:
+    """The images of --data, or those of the parent, in the shape that is wanted; what was decided is told."""
+    if parent and "data" not in given:
+        if own_shape := chosen(given, SHAPE):
+            raise InputError(f"--{next(iter(own_shape))} beside --init: name the --data too, or leave it out")
+        return images_of(parent.run, data_root=given.get("data_root"))
     name = given.get("data", "digits")
     audience.counting(f"reading {name}", "files")
     images = sources.load(
@@ -259,10 +265,11 @@ def train(given: Given) -> None:
         if "resume" in given:
             run = resumed(given, audience)
         else:
-            family = given.get("family", "vae")
+            parent = Parent(given["init"], given.get("family")) if "init" in given else None
+            family = parent.family if parent else given.get("family", "vae")
             settings = settings_by_family([family], given.get("settings", {}))[family]
-            options = chosen(given, (*TRAINING, "checkpoint_seconds", "looks"))
-            images = images_asked_for(given, audience)
+            options = chosen(given, (*TRAINING, "checkpoint_seconds", "looks", "init"))
+            images = images_asked_for(given, audience, parent)
             audience.training(family, 1, 1)
             run = train_family(family, images, **options, settings=settings, on_progress=audience.progress)
         for warning in warnings_of(run):
@@ -279,7 +286,8 @@ def warnings_of(run: Run) -> list[str]:
     """What the log of a run gives cause to say."""
     if run.done and run.done["status"] != "finished":
         reason = f"the run {run.done['status']}: {run.done['message']}"
-        return [f"{reason}; a smaller lr or a gentler setting is the first thing to try"]
+        further = f"`likelier train --init {run.path} --set lr=…` begins with its last good state"
+        return [f"{reason}; a smaller lr or a gentler setting is the first thing to try: {further}"]
     looks = [line for line in run.metrics() if line.get("evaluation")]
     kl = looks[-1].get("kl") if looks else None
     collapsed = None if kl is None else posterior_collapse(kl)

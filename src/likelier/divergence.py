@@ -20,7 +20,7 @@ CHECK = "check/"
 """How the names of a move's findings begin among the scalars of a turn: the place of the move and the player follow."""
 
 
-def not_finite(gradients: Sequence[Sequence[Tensor]]) -> tuple[Tensor, Tensor]:
+def not_finite(gradients: Sequence[list[Tensor]]) -> tuple[Tensor, Tensor]:
     """For each player 1 if its gradient is not finite, else 0; and whether that is so for any of them, 0-d.
 
     The kernel is that of mixed precision, which reads every gradient once, and multiplies it by 1.
@@ -57,8 +57,8 @@ class Skips:
         self.over: str | None = None
         """Why the run has diverged, once a row was too long."""
 
-    def count(self, window: Sequence[Mapping[str, Tensor]], turns: int, seen: Sequence[int]) -> dict[str, float]:
-        """Take note of the turns of a window, of which `turns` is the last; what its line of the log should say.
+    def count(self, window: Sequence[Mapping[str, Tensor]], turns: int, seen: int) -> dict[str, float]:
+        """Take note of the turns of a window, of which `turns` is the last, at `seen` images; what the log says.
 
         That is `skipped.PLAYER`, how many updates, and `not_finite.TERM`, the first turn in which it was not.
         """
@@ -71,7 +71,7 @@ class Skips:
             terms = [term for player in broken for term in terms_of(player, scalars)]
             turn = turns - len(window) + i + 1
             for player in players:
-                self.note(player, terms, turn, seen[i])
+                self.note(player, terms, turn, turn * seen // turns)
                 if terms:
                     line[f"skipped.{player}"] = line.get(f"skipped.{player}", 0) + 1
             line = {f"not_finite.{term}": turn for term in terms} | line

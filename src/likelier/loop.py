@@ -97,6 +97,8 @@ class Game:
         self.family = family.to(device).train()
         self.budget = budget
         self.turns = 0
+        self.earlier = 0
+        """Images that the weights had seen before, where they are those of another run."""
         self.players = family.players()
         self.parameters = {name: player.parameters() for name, player in self.players.items()}
         self.optimisers = {
@@ -127,7 +129,7 @@ class Game:
             self.optimisers[name].set_lr(player.lr * player.schedule(spent))
         scalars = self.moves()
         for average in self.averages:
-            average.update(self.seen - before, self.seen)
+            average.update(self.seen - before, self.earlier + self.seen)
         self.turns += 1
         return scalars
 
@@ -177,7 +179,7 @@ class Game:
 
         A step can do that which was finite itself, if it is long, or if the square of its gradient is not.
         """
-        kept = {f"weights of {name}": ps for name, ps in self.parameters.items()}
+        kept: dict[str, Sequence[Tensor]] = {f"weights of {name}": ps for name, ps in self.parameters.items()}
         kept |= {f"squared gradients of {name}": optimiser.v for name, optimiser in self.optimisers.items()}
         sums = torch.stack([torch.stack([t.detach().sum() for t in tensors]).sum() for tensors in kept.values()])
         found = sums.isfinite().tolist()  # a sum is not if one of its terms is not, and is the quickest to come by
@@ -211,6 +213,13 @@ class Game:
         copies = {name: t.detach().clone() for name, t in tensors.items()}
         skipped = {"skipped": kept} if (kept := self.skips.state()) else {}
         return State(copies, {"turns": self.turns, "images": self.seen, **skipped})
+
+    def begin_from(self, state: State) -> None:
+        """Take the weights and their moving averages from another run; optimisers, noise and images start anew."""
+        load_weights(self.family, state, "family/")
+        averaged = any(name.startswith("shown/") for name in state.tensors)
+        load_weights(self._shown, state, "shown/" if averaged else "family/")
+        self.buffers = [buffer.clone() for buffer in self.family.buffers()]
 
     def restore(self, state: State) -> None:
         """Go back to `state`."""
@@ -352,19 +361,16 @@ def turns_of(
         run.save(game.state())  # first: its log is empty, so that a resume from it looks again
         look(game, run, evaluate)
     window: list[dict[str, Tensor]] = []
-    seen: list[int] = []
     saved = time.monotonic()
     clock.start()
     while game.seen < game.budget:
         before = game.seen
         window.append(game.turn())
-        seen.append(game.seen)
         window_ends = game.turns % window_length == 0 or game.seen >= game.budget
         if window_ends:
-            record = mean_of([*window, game.gradient_norms()]) | left_out(game, window, seen)
+            record = mean_of([*window, game.gradient_norms()]) | left_out(game, window)
             clock.stop()
             window.clear()
-            seen.clear()
             run.log({"images": game.seen, "turns": game.turns, **record})
             run.log_timing({"images": game.seen, "seconds": round(clock.seconds, 3)})
             on_progress(game.seen, game.budget, record)
@@ -392,10 +398,10 @@ def look(game: Game, run: Run, evaluate: Evaluate) -> None:
     run.log({"images": game.seen, "evaluation": True, **evaluate(game.shown(), game.seen)})
 
 
-def left_out(game: Game, window: Sequence[Mapping[str, Tensor]], seen: Sequence[int]) -> Record:
+def left_out(game: Game, window: Sequence[Mapping[str, Tensor]]) -> Record:
     """What the log should say of updates that were left out; the first of a run is told as well."""
     first = not game.skips.rows
-    line = game.skips.count(window, game.turns, seen)
+    line = game.skips.count(window, game.turns, game.seen)
     if first and game.skips.rows:
         row = next(iter(game.skips.rows.values()))
         told = f"{row}: nobody moved then, and the training goes on; {PATIENCE} in a row end it"

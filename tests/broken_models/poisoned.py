@@ -1,4 +1,4 @@
-"""A VAE-GAN whose images are not finite while a stated share of the budget is being spent: a family to be broken at will."""
+"""A VAE-GAN whose images are not finite while a stated share of the budget is being spent: to be broken at will."""
 
 import math
 from collections.abc import Iterator
