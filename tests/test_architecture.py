@@ -20,7 +20,7 @@ ROOMS = [  # from the ground up: a room may import from those above it in this l
     {"images", "distributions", "losses", "schedules"},
     {"nn", "adam", "augmentation", "data", "metrics", "pictures", "likelihood", "verdict"},
     {"family", "run", "features", "stability", "packing", "divergence"},
-    {"tape"},
+    {"tape", "collapse"},
     {"families", "loop", "watch", "report", "describe", "reference", "samples", "looking"},
     {"rehearsal", "parent"},
     {"experiment"},

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from likelier import rng
+from likelier.collapse import posterior_collapse
 from likelier.data import load as load_images
 from likelier.errors import InputError
 from likelier.experiment import Budget, load, train
@@ -20,7 +21,6 @@ from likelier.loop import Game, looks, resolve_device
 from likelier.nn import Average, linear_layers
 from likelier.run import Run, State
 from likelier.schedules import linear
-from likelier.watch import posterior_collapse
 
 
 @pytest.fixture(scope="module")

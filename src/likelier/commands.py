@@ -13,6 +13,7 @@ import torch
 
 from likelier import data as sources
 from likelier import rng
+from likelier.collapse import collapse_warnings
 from likelier.comparison import FAMILIES, Comparison, prepared, resume_comparison, settings_by_family
 from likelier.comparison import compare as compare_families
 from likelier.describe import family_in_words, first_line
@@ -40,7 +41,7 @@ from likelier.samples import chosen as chosen_samples
 from likelier.samples import fresh_sets, read_samples
 from likelier.tables import Models, as_csv, as_latex, first_of, most_seeds, values_by_model
 from likelier.verdict import FEW, summarise
-from likelier.watch import posterior_collapse, reconstruct
+from likelier.watch import reconstruct
 
 Given = dict[str, Any]
 REAL = {"train–train": "real (train)", "train–test": "real (test)"}
@@ -272,10 +273,10 @@ def train(given: Given) -> None:
             images = images_asked_for(given, audience, parent)
             audience.training(family, 1, 1)
             run = train_family(family, images, **options, settings=settings, on_progress=audience.progress)
-        for warning in warnings_of(run):
+        for warning in (warnings := warnings_of(run)):
             audience.note(warning)
     if given.get("json"):
-        print_json({"run": str(run.path), **(run.done or {})})
+        print_json({"run": str(run.path), **(run.done or {}), "warnings": warnings})
     else:
         done = run.done or {}
         print(f"{done['status']} after {done['images']:,} images in {done['seconds']:.1f} s")
@@ -288,10 +289,7 @@ def warnings_of(run: Run) -> list[str]:
         reason = f"the run {run.done['status']}: {run.done['message']}"
         further = f"`likelier train --init {run.path} --set lr=…` begins with its last good state"
         return [f"{reason}; a smaller lr or a gentler setting is the first thing to try: {further}"]
-    looks = [line for line in run.metrics() if line.get("evaluation")]
-    kl = looks[-1].get("kl") if looks else None
-    collapsed = None if kl is None else posterior_collapse(kl)
-    return [collapsed] if collapsed else []
+    return collapse_warnings(run.metrics())
 
 
 def measure(given: Given) -> None:
