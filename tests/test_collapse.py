@@ -13,8 +13,8 @@ from likelier.report import write_report
 LOPSIDED = "broken_models.lopsided"
 HEALTHY = {
     "vae": {"settings": {"variance": 0.05}, "images": 60_000},
-    "dcgan": {"images": 30_000, "settings": {"width": 8}},
-    "vae_gan": {"images": 10_000, "settings": {"width": 8}},
+    "dcgan": {"images": 60_000, "settings": {"width": 8}},
+    "vae_gan": {"images": 20_000},
 }
 SICK: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "a huge weight of the KL": ("vae", {"beta": 1000}, ["posterior collapse"]),

@@ -19,7 +19,7 @@ SAME = 0.05
 MISSING = 0.7
 """Share of the classes without a sample: sick trainings lacked .8 or more, the worst healthy one .5."""
 SATURATED = 0.1
-"""Nats: a discriminator's loss without doubt (1.39 if it can only guess). Sick trainings had up to .05, healthy from .4.
+"""Nats: a discriminator's loss without doubt (guessing costs 1.39). Sick trainings had up to .05, healthy ones from .4.
 
 That it tells every pair is not enough: a DCGAN's does so in its first epochs, with a loss from which G still learns."""
 LONG = 0.4
@@ -85,7 +85,7 @@ def discriminator_won(lines: Sequence[Line]) -> str | None:
     if not losses or min(losses) < 0 or median(losses) >= SATURATED or (pairwise and fmean(pairwise) < WON):
         return None
     return (
-        f"the discriminator has won: its loss is {median(losses):.2g} (below {SATURATED}) over the last {LONG:.0%} of the "
-        "training, so the generator learns little from it; slow it down or give the generator more: a smaller lr, a larger hidden or width, "
-        "augment=shift where images are few, the family dcgan"
+        f"the discriminator has won: its loss is {median(losses):.2g} (below {SATURATED}) over the last {LONG:.0%} of "
+        "the training, so the generator learns little from it; slow it down or give the generator more: a smaller lr, "
+        "a larger hidden or width, augment=shift where images are few, the family dcgan"
     )

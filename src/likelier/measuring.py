@@ -124,12 +124,7 @@ def measure(
         "conditions": {**reference.conditions, "sample_seed": 0},
         "measures": [asdict(m) for m in found],
         "stability": stability,
-        "warnings": outcome_warnings(run)
-        or [
-            *warnings_of(evidence, bool(of_samples), run.metrics()),
-            *copying_warnings(found),
-            *stability_warnings(stability),
-        ],
+        "warnings": outcome_warnings(run) or [*said, *copying_warnings(found), *stability_warnings(stability)],
     }
     if only is not None:
         return {**result, "only": list(keys)}

@@ -38,10 +38,12 @@ class Watch:
         self.held_out = images.test.images[order[:HELD_OUT]]  # shuffled: a file may be sorted by class
         order = torch.randperm(len(images.train), generator=rng.generator(0, "watched training images"))
         self.seen = images.train.images[order[: len(self.held_out)]]
-        self.real, classes = (None, None) if judge is None else judge.features_and_classes(self.seen)
-        self.common = (
-            set() if classes is None else {c for c, n in enumerate(classes.bincount().tolist()) if n >= COMMON}
-        )
+        self.real: Tensor | None = None
+        self.common: set[int] = set()
+        if judge is not None:
+            self.real, classes = judge.features_and_classes(self.seen)
+            counts = [] if classes is None else classes.bincount().tolist()
+            self.common = {c for c, n in enumerate(counts) if n >= COMMON}
         self.spread = spread(as_float(self.seen))
 
     @torch.no_grad()
