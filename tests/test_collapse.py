@@ -98,6 +98,12 @@ def test_a_discriminator_has_won_when_its_loss_has_long_been_nothing():
     assert discriminator_won(looks(d_pairwise=[1.0] * 5)) is None, "a DCGAN begins like that"
 
 
+def test_a_training_of_a_few_turns_is_too_short_to_have_collapsed():
+    alike = looks(diversity=[0.0] * 5)
+    assert collapse_warnings([*alike, {"images": 600, "turns": 100}]) == []
+    assert len(collapse_warnings([*alike, {"images": 600, "turns": 150}])) == 1
+
+
 def test_a_log_without_looks_or_numbers_says_nothing():
     assert collapse_warnings([]) == []
     assert collapse_warnings([{"images": 1, "evaluation": True, "kl": None, "diversity": float("nan")}]) == []

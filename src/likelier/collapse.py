@@ -22,6 +22,8 @@ SATURATED = 0.1
 """Nats: a discriminator's loss without doubt (guessing costs 1.39). Sick trainings had up to .05, healthy ones from .4.
 
 That it tells every pair is not enough: a DCGAN's does so in its first epochs, with a loss from which G still learns."""
+SOON = 150
+"""Turns, before which networks have hardly left their initial weights, and nothing has collapsed that ever stood."""
 LONG = 0.4
 """The share of training at whose end a loss must have been that low: an early lead is often lost again."""
 
@@ -38,6 +40,8 @@ def collapse_warnings(lines: Sequence[Line]) -> list[str]:
     kl = finite_values(trained_looks(lines)[-1:], "kl")
     found = posterior_collapse(kl[0]) if kl else None
     # One blur for every code is what a posterior that collapsed looks like, and no second finding.
+    if max(finite_values(lines, "turns"), default=SOON) < SOON:
+        return [found] if found else []
     return [said for said in (found or mode_collapse(lines), discriminator_won(lines)) if said]
 
 

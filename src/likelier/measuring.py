@@ -20,7 +20,7 @@ from torch import Tensor
 
 from likelier import rng
 from likelier.codes import CODE_MEASURES, SCATTERED, code_measures, codes_of, mean_kl, plane_of
-from likelier.collapse import mode_collapse, posterior_collapse
+from likelier.collapse import collapse_warnings, posterior_collapse
 from likelier.errors import InputError
 from likelier.errors import nearest as nearest_name
 from likelier.evidence import Evidence, Measure
@@ -266,8 +266,8 @@ def warnings_of(evidence: Evidence, of_samples: bool, log: Sequence[Mapping[str,
         found += [collapsed] if collapsed else []
     if not of_samples:
         return found
-    if not found and (alike := mode_collapse(log)):
-        found.append(alike)
+    if not found:
+        found += [said for said in collapse_warnings(log) if said.startswith("mode collapse")]
     if evidence.features is None:
         return [*found, "the samples are not finite: training diverged"]
     seen = evidence.features
