@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from likelier import cli, rng
+from likelier.collapse import posterior_collapse
 from likelier.data import load as load_images
 from likelier.family import Family, build, configure, find
 from likelier.loop import Game
-from likelier.watch import posterior_collapse
 
 ROOT = Path(__file__).parents[1]
 IMAGES = 1_000

@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from likelier import rng
+from likelier.collapse import posterior_collapse
 from likelier.data import load as load_images
 from likelier.errors import InputError
 from likelier.experiment import Budget, load, train
 from likelier.families.vae import VAE
 from likelier.family import build, configure, find
 from likelier.images import Batches, Images, Split, as_float, as_uint8
-from likelier.loop import Game, looks, not_finite, resolve_device
+from likelier.loop import Game, looks, resolve_device
 from likelier.nn import Average, linear_layers
 from likelier.run import Run, State
 from likelier.schedules import linear
-from likelier.watch import posterior_collapse
 
 
 @pytest.fixture(scope="module")
@@ -208,10 +208,6 @@ def test_a_device_that_is_not_there_is_refused(device: str):
         return
     with pytest.raises(InputError, match="wanted"):
         resolve_device(device)
-
-
-def test_not_finite_names_the_values():
-    assert not_finite({"a": 1.0, "b": math.nan, "c": -math.inf}) == ["b", "c"]
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):

@@ -53,9 +53,11 @@ class Adam:
             tensor.fill_(lr * factor)
 
     @torch.no_grad()
-    def step(self) -> None:
-        """One step of algorithm 1."""
+    def step(self, skip: Tensor | None = None) -> None:
+        """One step of algorithm 1; none, and nothing changes, where `skip` is 1. and not 0. (0-d, on the device)."""
         self.t += 1
+        if skip is not None:
+            self.t -= skip
         each = list(zip(self.factors, self.parameters, self.m, self.v, strict=True))
         for factor, lr in self.lr.items():
             moving = [(p, p.grad, m, v) for own, p, m, v in each if own == factor and p.grad is not None]
@@ -65,6 +67,7 @@ class Adam:
             torch._fused_adam_(
                 p, g, m, v, [], [self.t] * len(p),
                 lr=lr, beta1=self.beta1, beta2=self.beta2, weight_decay=0, eps=EPSILON, amsgrad=False, maximize=False,
+                found_inf=skip,
             )  # fmt: skip
 
     def state(self) -> dict[str, Tensor]:

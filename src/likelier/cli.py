@@ -177,6 +177,12 @@ def build_parser() -> Parser:
     train = command("train", "Train one family in a run directory, or go on with an interrupted run.")
     train.add_argument("family", nargs="?", type=text, metavar="FAMILY", help="`likelier families` lists them (vae)")
     train.add_argument("--checkpoint-seconds", type=number(0), metavar="S", help="between checkpoints (60)")
+    train.add_argument(
+        "--init",
+        type=text,
+        metavar="RUN",
+        help="begin with the weights of RUN; its settings and data are the default",
+    )
     train.add_argument("--looks", type=whole(2, 10_000), metavar="N", help="pictures and held-out scalars (16 times)")
     training_options(train)
 

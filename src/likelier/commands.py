@@ -13,6 +13,7 @@ import torch
 
 from likelier import data as sources
 from likelier import rng
+from likelier.collapse import collapse_warnings
 from likelier.comparison import FAMILIES, Comparison, prepared, resume_comparison, settings_by_family
 from likelier.comparison import compare as compare_families
 from likelier.describe import family_in_words, first_line
@@ -30,6 +31,7 @@ from likelier.images import Images, as_float, as_uint8
 from likelier.likelihood_command import likelihood_asked, measure_likelihood, print_likelihood
 from likelier.measuring import ALL, SAMPLE_MEASURES, chosen_measures, measure_images, write_arrays
 from likelier.measuring import measure as measure_run
+from likelier.parent import Parent
 from likelier.pictures import grid
 from likelier.progress import Terminal, table
 from likelier.reference import REPEATS, Reference, most_samples
@@ -39,7 +41,7 @@ from likelier.samples import chosen as chosen_samples
 from likelier.samples import fresh_sets, read_samples
 from likelier.tables import Models, as_csv, as_latex, first_of, most_seeds, values_by_model
 from likelier.verdict import FEW, summarise
-from likelier.watch import posterior_collapse, reconstruct
+from likelier.watch import reconstruct
 
 Given = dict[str, Any]
 REAL = {"train–train": "real (train)", "train–test": "real (test)"}
@@ -110,14 +112,19 @@ def resumed(given: Given, audience: Terminal) -> Run:
     run = Run.open(given["resume"])
     family = named_family(given, [run])
     if run.done is not None:
-        audience.note(f"{run.path} had {run.done['status']} already: there was nothing to go on with")
+        further = f"; `likelier train --init {run.path}` begins a new run from it"
+        audience.note(f"{run.path} had {run.done['status']} already: there was nothing to go on with{further}")
     audience.training(run.path.name, 1, 1)
     options = chosen(given, (*WHERE, "allow_drift"))
     return resume_run(run, **options, family=family, on_progress=audience.progress)
 
 
-def images_asked_for(given: Given, audience: Terminal) -> Images:
-    """The images of --data, in the shape that is wanted; what was decided on the way is told."""
+def images_asked_for(given: Given, audience: Terminal, parent: Parent | None = None) -> Images:
+    """The images of --data, or those of the parent, in the shape that is wanted; what was decided is told."""
+    if parent and "data" not in given:
+        if own_shape := chosen(given, SHAPE):
+            raise InputError(f"--{next(iter(own_shape))} beside --init: name the --data too, or leave it out")
+        return images_of(parent.run, **chosen(given, WHERE))
     name = given.get("data", "digits")
     audience.counting(f"reading {name}", "files")
     images = sources.load(
@@ -270,16 +277,17 @@ def train(given: Given) -> None:
             run = resumed(given, audience)
         else:
             refuse_drift_without_resume(given)
-            family = given.get("family", "vae")
+            parent = Parent(given["init"], given.get("family")) if "init" in given else None
+            family = parent.family if parent else given.get("family", "vae")
             settings = settings_by_family([family], given.get("settings", {}))[family]
-            options = chosen(given, (*TRAINING, "checkpoint_seconds", "looks"))
-            images = images_asked_for(given, audience)
+            options = chosen(given, (*TRAINING, "checkpoint_seconds", "looks", "init"))
+            images = images_asked_for(given, audience, parent)
             audience.training(family, 1, 1)
             run = train_family(family, images, **options, settings=settings, on_progress=audience.progress)
-        for warning in warnings_of(run):
+        for warning in (warnings := warnings_of(run)):
             audience.note(warning)
     if given.get("json"):
-        print_json({"run": str(run.path), **(run.done or {})})
+        print_json({"run": str(run.path), **(run.done or {}), "warnings": warnings})
     else:
         done = run.done or {}
         print(f"{done['status']} after {done['images']:,} images in {done['seconds']:.1f} s")
@@ -290,11 +298,9 @@ def warnings_of(run: Run) -> list[str]:
     """What the log of a run gives cause to say."""
     if run.done and run.done["status"] != "finished":
         reason = f"the run {run.done['status']}: {run.done['message']}"
-        return [f"{reason}; a smaller lr or a gentler setting is the first thing to try"]
-    looks = [line for line in run.metrics() if line.get("evaluation")]
-    kl = looks[-1].get("kl") if looks else None
-    collapsed = None if kl is None else posterior_collapse(kl)
-    return [collapsed] if collapsed else []
+        further = f"`likelier train --init {run.path} --set lr=…` begins with its last good state"
+        return [f"{reason}; a smaller lr or a gentler setting is the first thing to try: {further}"]
+    return collapse_warnings(run.metrics())
 
 
 def measure(given: Given) -> None:

@@ -20,6 +20,7 @@ from likelier.family import Family, build, configure, find, names, settings_of
 from likelier.features import Extractor, at_hand, check_usable, extractor
 from likelier.images import Images, Shape
 from likelier.loop import LOOKS, Game, OnProgress, images_per_second, load_weights, resolve_device, turns_of
+from likelier.parent import Parent, images_before
 from likelier.rehearsal import rehearse
 from likelier.run import MOST_LOOKS, Run, State
 from likelier.stopping import check, patiently, saying
@@ -76,8 +77,8 @@ def whole(name: str, value: Any) -> int | None:
 
 
 def train(
-    family: str = "vae",
-    data: Any = "digits",
+    family: str | None = None,
+    data: Any = None,
     *,
     data_root: str | Path | None = None,
     epochs: float | None = None,
@@ -90,14 +91,15 @@ def train(
     augment: Sequence[str] = (),
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     looks: int = LOOKS,
+    init: str | Path | Run | None = None,
     begin_only: bool = False,
     on_progress: OnProgress = lambda seen, total, record: None,
 ) -> Run:
     """Train one family on one image set, in a run directory of its own.
 
     Args:
-        family: a name that `likelier families` lists, or the dotted path of a module that defines one.
-        data: what `likelier.load_images` takes (a name, a path, a sequence), or the images themselves.
+        family: a name that `likelier families` lists ("vae"), or the dotted path of a module that defines one.
+        data: what `likelier.load_images` takes (a name, a path, a sequence), or the images themselves ("digits").
         data_root: the folder that holds the named sets.
         epochs, images, minutes: the budget, in one of the three; by default 5 epochs and at least 300,000 images.
         seed: fixes the initial weights, the order of the images and all noise.
@@ -107,6 +109,8 @@ def train(
         augment: what is done to training images each time they come: "shift", "flip" (see `likelier.augmentation`).
         checkpoint_seconds: how often, at most, the state is saved on the way.
         looks: how often the model is looked at (pictures, held-out scalars), the beginning and the end included.
+        init: a run whose last good state this one begins from: weights and moving averages are taken, optimisers start
+            anew. Family, settings and data are those of that run where they are not given; the weights have to fit.
         begin_only: check, rehearse and write everything down, and leave the training to `likelier.resume`.
         on_progress: called with images seen, images in all, and the last line of the log.
 
@@ -120,8 +124,10 @@ def train(
     >>> vae.sample(16, torch.Generator().manual_seed(0)).shape
     torch.Size([16, 1, 8, 8])
     """
+    parent = None if init is None else Parent(init, family)
+    family = parent.family if parent else family or "vae"
     cls = find(family)
-    config = configure(cls, settings or {})
+    config = configure(cls, parent.settings(settings or {}) if parent else settings or {})
     budget = Budget(epochs, whole("images", images), minutes)
     seed = whole("seed", seed) or 0
     if not 0 <= checkpoint_seconds < float("inf"):
@@ -129,7 +135,12 @@ def train(
     if not 2 <= (look_count := whole("looks", looks) or 0) <= MOST_LOOKS:
         raise InputError(f"looks = {looks}: wanted 2 (the beginning and the end) to {MOST_LOOKS:,}")
     chosen = resolve_device(device)
-    image_set = data if isinstance(data, Images) else sources.load(data, data_root)
+    if parent and data is None:
+        image_set = images_of(parent.run, data_root=data_root)
+    else:
+        image_set = data if isinstance(data, Images) else sources.load("digits" if data is None else data, data_root)
+    if parent:
+        parent.check(config, image_set.shape)
     path = Path(out) if out is not None else Path("runs") / f"{image_set.name}-{family}-seed{seed}"
     if path.exists():
         raise InputError(f"{path} is there already: choose another --out, or go on with --resume {path}")
@@ -154,8 +165,13 @@ def train(
         "watched_in": judge.name if judge else None,
         "settings": settings_of(config),
         "augment": augmentations,
+        **({"parent": parent.record()} if parent else {}),
     }
     run = Run.create(path, resolved, environment(chosen, image_set))
+    if parent:  # at once, so that the run needs its parent no more
+        game = Game(build(cls, config, image_set.shape, seed), image_set, seed, total, chosen, augmentations)
+        game.begin_from(parent.state)
+        run.save(game.state())
     if not begin_only:
         go_on(run, image_set, chosen, on_progress, family)
     return run
@@ -281,10 +297,13 @@ def playing_on(
     if list(images.shape) != config["shape"]:
         raise InputError(f"{run.path} was trained on images of {config['shape']}, {images.name} has {images.shape}")
     state, judge = run.state_to_go_on_from() if run.begun else None, judge_of(run, images)
+    if "parent" in config and state is None:
+        raise InputError(f"{run.path} was stopped before it had the weights of its parent: remove it and train it anew")
     settle_drift(run, state, judge, allow_drift)
     model = family_of(run, images.shape if state else images, family)
     augment = check_augmentations(config.get("augment", []), images)
     game = Game(model, images, config["seed"], config["images"], device, augment)
+    game.earlier = images_before(config)
     if state:
         game.restore(state)
         run.rewind(state)

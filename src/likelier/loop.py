@@ -4,10 +4,12 @@ The loop owns the optimisers, the moving averages, the log and the checkpoints; 
 """
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from likelier import rng
 from likelier.adam import Adam
 from likelier.augmentation import Augmentation
+from likelier.divergence import CHECK, PATIENCE, Skips, not_finite
 from likelier.errors import InputError
 from likelier.family import Family, Move, Player, Step
 from likelier.images import Batches, Images, as_float
@@ -95,6 +98,9 @@ class Game:
         self.budget = budget
         self.turns = 0
         self.window: list[dict[str, Tensor]] = []
+        """What the turns since the last line of the log gave."""
+        self.earlier = 0
+        """Images that the weights had seen before, where they are those of another run."""
         self.players = family.players()
         self.parameters = {name: player.parameters() for name, player in self.players.items()}
         self.optimisers = {
@@ -107,6 +113,8 @@ class Game:
         self.step = TrainingStep(batches, family.config.batch, noise, augmentation)
         self._shown = deepcopy(self.family).eval().requires_grad_(False)
         self.averages = list(averages(self._shown, self.players))
+        self.skips = Skips()
+        self.buffers = [buffer.clone() for buffer in self.family.buffers()]  # as they were before the move
         self.moves = self.taped()
 
     @property
@@ -123,7 +131,7 @@ class Game:
             self.optimisers[name].set_lr(player.lr * player.schedule(spent))
         scalars = self.moves()
         for average in self.averages:
-            average.update(self.seen - before, self.seen)
+            average.update(self.seen - before, self.earlier + self.seen)
         self.turns += 1
         return scalars
 
@@ -136,23 +144,48 @@ class Game:
     def carry_out(self, step: Step) -> dict[str, Tensor]:
         """The family's moves, one after the other; their losses and logged scalars."""
         scalars: dict[str, Tensor] = {}
-        for move in self.family.turns(step):
-            self.update(move)
+        for i, move in enumerate(self.moves_of(step)):
+            scalars |= {f"{CHECK}{i}/{name}": found for name, found in self.update(move).items()}
             scalars |= {f"loss.{name}": loss.detach() for name, loss in move.losses.items()}
             scalars |= {name: value.detach() for name, value in move.log.items()}
         return scalars
 
-    def update(self, move: Move) -> None:
-        """One simultaneous update: every moving player descends its own loss and no other."""
+    def moves_of(self, step: Step) -> Iterator[Move]:
+        """The family's moves; before it makes the next, its buffers are remembered."""
+        self.keep_buffers()
+        for move in self.family.turns(step):
+            yield move
+            self.keep_buffers()
+
+    def update(self, move: Move) -> dict[str, Tensor]:
+        """One simultaneous update: every moving player descends its own loss and no other.
+
+        Returns for each 1 if its gradient is not finite, else 0. If any is not, nobody moves: an update is whole.
+        """
         gradients(move, self.parameters)
+        moving = {name: [p.grad for p in self.parameters[name] if p.grad is not None] for name in move.losses}
+        found, skip = not_finite(list(moving.values()))
         for name in move.losses:
-            self.optimisers[name].step()
+            self.optimisers[name].step(skip)
+        for buffer, before in zip(self.family.buffers(), self.buffers, strict=True):
+            buffer.copy_(torch.where(skip.bool(), before, buffer))
+        return dict(zip(moving, found, strict=True))
+
+    def keep_buffers(self) -> None:
+        """Remember the family's buffers: a pass that is not finite would leave its mark on batch statistics."""
+        for buffer, before in zip(self.family.buffers(), self.buffers, strict=True):
+            before.copy_(buffer)
 
     def broken_weights(self) -> list[str]:
-        """The players with a weight that is NaN or infinite: a step can break what its loss did not show."""
-        sums = torch.stack([torch.stack([p.detach().sum() for p in ps]).sum() for ps in self.parameters.values()])
+        """The players with a weight that is NaN or infinite, or one that will never move again.
+
+        A step can do that which was finite itself, if it is long, or if the square of its gradient is not.
+        """
+        kept: dict[str, Sequence[Tensor]] = {f"weights of {name}": ps for name, ps in self.parameters.items()}
+        kept |= {f"squared gradients of {name}": optimiser.v for name, optimiser in self.optimisers.items()}
+        sums = torch.stack([torch.stack([t.detach().sum() for t in tensors]).sum() for tensors in kept.values()])
         found = sums.isfinite().tolist()  # a sum is not if one of its terms is not, and is the quickest to come by
-        return [f"weights of {name}" for name, whole in zip(self.parameters, found, strict=True) if not whole]
+        return [name for name, whole in zip(kept, found, strict=True) if not whole]
 
     def gradient_norms(self) -> dict[str, Tensor]:
         """The norm of each player's gradient in its last move."""
@@ -182,7 +215,15 @@ class Game:
         for n, scalars in enumerate(self.window):  # numbered, so that sorted names are in the order of the log
             tensors |= {f"window/{n:03}/{k:02}/{name}": t for k, (name, t) in enumerate(scalars.items())}
         copies = {name: t.detach().clone() for name, t in tensors.items()}
-        return State(copies, {"turns": self.turns, "images": self.seen})
+        skipped = {"skipped": kept} if (kept := self.skips.state()) else {}
+        return State(copies, {"turns": self.turns, "images": self.seen, **skipped})
+
+    def begin_from(self, state: State) -> None:
+        """Take the weights and their moving averages from another run; optimisers, noise and images start anew."""
+        load_weights(self.family, state, "family/")
+        averaged = any(name.startswith("shown/") for name in state.tensors)
+        load_weights(self._shown, state, "shown/" if averaged else "family/")
+        self.buffers = [buffer.clone() for buffer in self.family.buffers()]
 
     def restore(self, state: State) -> None:
         """Go back to `state`."""
@@ -195,6 +236,7 @@ class Game:
         self.step.batches.position = state.scalars["images"]
         self.turns = state.scalars["turns"]
         self.window = window_in(state, self.step.noise.device)
+        self.skips = Skips.of(state.scalars.get("skipped", {}))
         self.moves = self.taped()  # an earlier tape plays on the optimisers' earlier memory
 
 
@@ -300,7 +342,8 @@ def mean_of(window: list[dict[str, Tensor]]) -> Record:
     collected: dict[str, list[Tensor]] = {}
     for scalars in window:
         for name, value in scalars.items():
-            collected.setdefault(name, []).append(value)
+            if not name.startswith(CHECK):
+                collected.setdefault(name, []).append(value)
     means = torch.stack([torch.stack(values).mean() for values in collected.values()]).tolist()
     return dict(zip(collected, means, strict=True))
 
@@ -338,19 +381,23 @@ def turns_of(
         game.window.append(game.turn())
         window_ends = game.turns % window_length == 0 or game.seen >= game.budget
         if window_ends:
-            record = mean_of([*game.window, game.gradient_norms()])
+            record = mean_of([*game.window, game.gradient_norms()]) | left_out(game, game.window)
             clock.stop()
             game.window.clear()
             run.log({"images": game.seen, "turns": game.turns, **record})
             run.log_timing({"images": game.seen, "seconds": round(clock.seconds, 3)})
             on_progress(game.seen, game.budget, record)
-            if broken := [*not_finite(record), *game.broken_weights()]:
-                finish(run, game, clock, "diverged", f"{', '.join(broken)} not finite after {game.seen} images")
+            if reason := diverged(game):
+                outcome = ending(game, clock, "diverged", reason)
+                game.restore(run.state())
+                evaluate(game.shown(), game.seen)  # pictures of the last good state, which is what the run keeps
+                run.finish(**outcome)
                 return
         if any(before < point <= game.seen for point in points):
             clock.stop()
             look(game, run, evaluate)
-        if window_ends and (time.monotonic() - saved > checkpoint_seconds or game.seen >= game.budget):
+        due = time.monotonic() - saved > checkpoint_seconds and not game.skips.open  # what it holds may be at fault
+        if window_ends and (due or game.seen >= game.budget):
             run.save(game.state())
             saved = time.monotonic()
         clock.stop()  # while others may be played
@@ -360,7 +407,7 @@ def turns_of(
             run.save(game.state())
             raise
         clock.start()
-    finish(run, game, clock, "finished", "")
+    run.finish(**ending(game, clock, "finished", ""))
 
 
 def look(game: Game, run: Run, evaluate: Evaluate) -> None:
@@ -368,16 +415,39 @@ def look(game: Game, run: Run, evaluate: Evaluate) -> None:
     run.log({"images": game.seen, "evaluation": True, **evaluate(game.shown(), game.seen)})
 
 
-def not_finite(record: Mapping[str, float]) -> list[str]:
-    """The names of the values that are NaN or infinite."""
-    return [name for name, value in record.items() if not np.isfinite(value)]
+def left_out(game: Game, window: Sequence[Mapping[str, Tensor]]) -> Record:
+    """What the log should say of updates that were left out; the first of a run is told as well."""
+    first = not game.skips.rows
+    line = game.skips.count(window, game.turns, game.seen)
+    if first and game.skips.rows:
+        row = next(iter(game.skips.rows.values()))
+        told = f"{row}: nobody moved then, and the training goes on; {PATIENCE} in a row end it"
+        warnings.warn(told, stacklevel=2)
+    return line
 
 
-def finish(run: Run, game: Game, clock: Clock, status: str, message: str) -> None:
-    """Say how the run ended."""
+def diverged(game: Game) -> str | None:
+    """Why a run ends here, if it does.
+
+    One whose budget is spent before it could leave out so many has diverged if it did nothing else.
+    """
+    if broken := game.broken_weights():
+        return f"{', '.join(broken)} not finite after {game.seen:,} images"
+    idle = [player for player, row in game.skips.rows.items() if row.length >= game.turns and game.seen >= game.budget]
+    return game.skips.over or (game.skips.words(idle[0]) if idle else None)
+
+
+def ending(game: Game, clock: Clock, status: str, message: str) -> dict[str, Any]:
+    """How the run ended."""
     clock.stop()
-    parameters = sum(p.numel() for p in game.family.parameters())
-    run.finish(status=status, images=game.seen, seconds=round(clock.seconds, 3), parameters=parameters, message=message)
+    return {
+        "status": status,
+        "images": game.seen,
+        "seconds": round(clock.seconds, 3),
+        "parameters": sum(p.numel() for p in game.family.parameters()),
+        "message": message,
+        **({"skipped": skipped} if (skipped := game.skips.totals()) else {}),
+    }
 
 
 def images_per_second(game: Game, seconds: float) -> float:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from likelier import rng
 from likelier.codes import CODE_MEASURES, SCATTERED, code_measures, codes_of, mean_kl, plane_of
+from likelier.collapse import collapse_warnings, posterior_collapse
 from likelier.errors import InputError
 from likelier.errors import nearest as nearest_name
 from likelier.evidence import Evidence, Measure
@@ -32,7 +33,7 @@ from likelier.reference import OVERLAP, Features, Reference, Values, class_names
 from likelier.run import Run
 from likelier.stability import stability_warnings, training_stability
 from likelier.verdict import COPIES_ALLOWED
-from likelier.watch import has_standard_prior, posterior_collapse
+from likelier.watch import has_standard_prior
 
 FORMAT = 2
 SHOWN = 64
@@ -116,14 +117,14 @@ def measure(
     if of_codes := chosen(keys, CODE_MEASURES):
         on_stage("codes")
         found += code_measures(evidence, of_codes)
-    stability = training_stability(run.metrics())
+    stability = training_stability(log := run.metrics())
+    said = warnings_of(evidence, bool(of_samples), log)
     result = {
         "format": FORMAT,
         "conditions": {**reference.conditions, "sample_seed": 0},
         "measures": [asdict(m) for m in found],
         "stability": stability,
-        "warnings": outcome_warnings(run)
-        or [*warnings_of(evidence, bool(of_samples)), *copying_warnings(found), *stability_warnings(stability)],
+        "warnings": outcome_warnings(run) or [*said, *copying_warnings(found), *stability_warnings(stability)],
     }
     if only is not None:
         return {**result, "only": list(keys)}
@@ -256,7 +257,7 @@ def outcome_warnings(run: Run) -> list[str]:
     ]
 
 
-def warnings_of(evidence: Evidence, of_samples: bool) -> list[str]:
+def warnings_of(evidence: Evidence, of_samples: bool, log: Sequence[Mapping[str, Any]]) -> list[str]:
     """What a reader of the figures must know first; of samples only where figures of them are asked for."""
     found = []
     if isinstance(evidence.family, Encodes):
@@ -265,6 +266,8 @@ def warnings_of(evidence: Evidence, of_samples: bool) -> list[str]:
         found += [collapsed] if collapsed else []
     if not of_samples:
         return found
+    if not found:
+        found += [said for said in collapse_warnings(log) if said.startswith("mode collapse")]
     if evidence.features is None:
         return [*found, "the samples are not finite: training diverged"]
     seen = evidence.features

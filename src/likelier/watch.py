@@ -20,8 +20,8 @@ GRID = 8
 HELD_OUT = 2_000
 """Images, and samples, that the scalars of a look are taken over."""
 CHUNK = 500
-COLLAPSED_BELOW = 0.5
-"""Nats per image: with less, codes hardly tell one image from another (to name one of ten classes takes 2.3)."""
+COMMON = 10
+"""Images, of those that are looked at, that a class must have to be missed: of so many, none comes once in 20,000."""
 
 
 class Watch:
@@ -38,7 +38,13 @@ class Watch:
         self.held_out = images.test.images[order[:HELD_OUT]]  # shuffled: a file may be sorted by class
         order = torch.randperm(len(images.train), generator=rng.generator(0, "watched training images"))
         self.seen = images.train.images[order[: len(self.held_out)]]
-        self.real = None if judge is None else judge.features(self.seen)
+        self.real: Tensor | None = None
+        self.common: set[int] = set()
+        if judge is not None:
+            self.real, classes = judge.features_and_classes(self.seen)
+            counts = [] if classes is None else classes.bincount().tolist()
+            self.common = {c for c, n in enumerate(counts) if n >= COMMON}
+        self.spread = spread(as_float(self.seen))
 
     @torch.no_grad()
     def __call__(self, family: Family, seen: int) -> Mapping[str, float]:
@@ -59,15 +65,23 @@ class Watch:
         if self.judge is not None or isinstance(family, Scores):
             drawn = samples_of(family, len(self.held_out))
             scalars |= self.distance(drawn) | self.judgement(family, drawn)
+            scalars["diversity"] = spread(drawn) / self.spread if self.spread else math.nan
         return scalars
 
     def distance(self, drawn: Float[Tensor, "n c h w"]) -> dict[str, float]:
-        """The Fréchet distance of samples from as many training images; not a number if the samples are none."""
+        """The Fréchet distance of samples from as many training images, and the share of classes that no sample has.
+
+        Not a number if the samples are none.
+        """
         if self.judge is None or self.real is None:
             return {}
         if not bool(drawn.isfinite().all()):
             return {"fd": math.nan}
-        return {"fd": metrics.frechet_distance(self.real, self.judge.features(as_uint8(drawn).cpu()))}
+        features, classes = self.judge.features_and_classes(as_uint8(drawn).cpu())
+        found = {"fd": metrics.frechet_distance(self.real, features)}
+        if classes is not None and self.common:
+            found["classes_missing"] = len(self.common - set(classes.tolist())) / len(self.common)
+        return found
 
     def judgement(self, family: Family, drawn: Float[Tensor, "n c h w"]) -> dict[str, float]:
         """How well the discriminator tells held-out images from samples, and training images from held-out ones.
@@ -85,6 +99,11 @@ class Watch:
             "d_pairwise": metrics.pairwise_accuracy(held_out, fake),
             "d_gap": metrics.pairwise_accuracy(seen, held_out) - 0.5,
         }
+
+
+def spread(x: Float[Tensor, "n c h w"]) -> float:
+    """The variance of a pixel over images, the mean of all pixels: images that are all the same have none."""
+    return x.flatten(1).var(0).mean().item()
 
 
 def samples_of(family: Family, n: int) -> Float[Tensor, "n c h w"]:
@@ -112,6 +131,8 @@ def encoding_scalars(family: Family, x: Float[Tensor, "b c h w"]) -> dict[str, f
     q = family.encode(x)
     if isinstance(q, Normal) and has_standard_prior(family):
         scalars["kl"] = kl_to_standard_normal(q.mu, q.log_var).sum(1).mean().item()
+        if bool(q.mu.isfinite().all()):
+            scalars["active_units"] = metrics.active_units(q.mu)
     return scalars
 
 
@@ -119,17 +140,6 @@ def has_standard_prior(family: Family) -> bool:
     """Whether p(z) is N(0, I), which the closed form of the KL and shared noise take for granted."""
     prior = family.prior() if isinstance(family, Decodes) else None
     return isinstance(prior, Normal) and not bool(prior.mu.any()) and not bool(prior.log_var.any())
-
-
-def posterior_collapse(kl: float) -> str | None:
-    """The warning for codes that carry nothing, or None."""
-    if kl >= COLLAPSED_BELOW:
-        return None
-    return (
-        f"posterior collapse: KL(q(z|x) ‖ p(z)) is {kl:.2f} nats per image (below {COLLAPSED_BELOW}), so the codes say "
-        "next to nothing about the images and the samples are nearly one blur; weigh the reconstruction more: "
-        "reduction=sum, a smaller variance, or a smaller beta"
-    )
 
 
 def one_of_each_class(split: Split, most: int = 10) -> Tensor:

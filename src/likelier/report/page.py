@@ -13,6 +13,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from likelier.collapse import collapse_warnings
 from likelier.report import figures
 from likelier.report.copies import copies
 from likelier.report.figures import Picture, Points
@@ -218,6 +219,7 @@ def _run_warnings(run: Run) -> list[str]:
     found += run.warnings
     if not run.measured and not any(note == OLDER or note.startswith("measures.json") for note in run.notes):
         found.append("not measured: the table has no figures of it")
+        found += collapse_warnings([*run.training, *run.evaluations]) if run.status == "finished" else []
     return [*found, *run.notes]
 
 

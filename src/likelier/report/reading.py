@@ -131,7 +131,7 @@ def read_run(path: Path) -> Run:
         seed=config["seed"],
         budget=config["images"],
         minutes=_number(config.get("minutes")),
-        settings=config["settings"] | _augmentation(config),
+        settings=config["settings"] | _beside_settings(config),
         environment=_optional(path / "environment.json", _object, {}, notes),
         training=training,
         evaluations=tuple(line for line in lines if line.get("evaluation")),
@@ -173,10 +173,11 @@ def _config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _augmentation(config: Mapping[str, Any]) -> dict[str, str]:
-    """What was done to training images, if anything was: it tells runs apart as the settings of the family do."""
-    kinds = config.get("augment")
-    return {"augment": ", ".join(map(str, kinds))} if isinstance(kinds, list) and kinds else {}
+def _beside_settings(config: Mapping[str, Any]) -> dict[str, str]:
+    """What tells runs apart as the settings of the family do: what was done to images, and the weights begun with."""
+    kinds, parent = config.get("augment"), config.get("parent")
+    augment = {"augment": ", ".join(map(str, kinds))} if isinstance(kinds, list) and kinds else {}
+    return augment | ({"init": Path(str(parent.get("path"))).name} if isinstance(parent, dict) else {})
 
 
 def _no_run(path: Path) -> str:
