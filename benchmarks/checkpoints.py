@@ -3,8 +3,8 @@
     LIKELIER_DATA=DATA python benchmarks/checkpoints.py --data mnist --rounds 15 --json checkpoints.json
 
 Each round of a family trains for a slot, saves the run as training does (copied, hashed, written, synced), and trains
-for a slot again, so that a busy machine is busy for both. The share is the median save, with what the turns after it are
-slower than those before, over the default interval.
+for a slot again, so that a busy machine is busy for both. The share is the median save, with what the turns after it
+are slower than those before, over the default interval.
 """
 
 import argparse
