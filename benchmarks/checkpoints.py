@@ -67,7 +67,7 @@ def main() -> None:
     for family, found in results.items():
         print(
             f"{family:10} {found['share']:.3%} of {CHECKPOINT_SECONDS:.0f} s: a save of {found['megabytes']:.1f} MB "
-            f"takes {found['seconds']:.3f} s (at most {found['longest']:.3f}), the turns after it {found['slowed']:+.3f} s"
+            f"takes {found['seconds']:.3f} s (at most {found['longest']:.3f}), then {found['slowed']:+.3f} s"
         )
     if chosen.json:
         chosen.json.write_text(json.dumps(results, indent=1))
