@@ -3,8 +3,8 @@
     LIKELIER_DATA=DATA python benchmarks/checkpoints.py --data mnist --rounds 15 --json checkpoints.json
 
 Each round of a family trains for a slot, saves the run as training does (copied, hashed, written, synced), and trains
-for a slot again, so that a busy machine is busy for both. The share is the median save, with what the
-turns after it are slower than those before, over the default interval.
+for a slot again, so that a busy machine is busy for both. The share is the median save, with what the turns after it
+are slower than those before, over the default interval.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def main() -> None:
     for family, found in results.items():
         print(
             f"{family:10} {found['share']:.3%} of {CHECKPOINT_SECONDS:.0f} s: a save of {found['megabytes']:.1f} MB "
-            f"takes {found['seconds']:.3f} s (at most {found['longest']:.3f}), the turns after {found['slowed']:+.3f} s"
+            f"takes {found['seconds']:.3f} s (at most {found['longest']:.3f}), then {found['slowed']:+.3f} s"
         )
     if chosen.json:
         chosen.json.write_text(json.dumps(results, indent=1))

@@ -250,7 +250,8 @@ def test_a_worker_that_is_killed_is_told_of_and_its_run_goes_on(tmp_path: Path, 
     assert process.returncode == 143
     assert "its process ended with exit code -9: the run goes on from its checkpoint in another one" in said
     assert not alive(other)
-    assert not any(run.state().scalars["turns"] == 0 for run in map(Run.open, (tmp_path / "c" / "runs").iterdir()))
+    saved = [Run.open(run).state().scalars["turns"] for run in (tmp_path / "c" / "runs").iterdir()]
+    assert max(saved) > 0  # that of the other; the new one may just have started
 
 
 def test_the_run_of_a_killed_worker_goes_on_as_if_nothing_had_happened(tmp_path: Path, one_thread: None):

@@ -290,8 +290,8 @@ class Run:
 
     def finish(self, **outcome: Any) -> None:
         """Write `done`: nothing is written to the run's record after it."""
+        (self.path / PREVIOUS).unlink(missing_ok=True)  # first: nobody comes back to a run that is done
         write_json(self.path / "done", outcome)
-        (self.path / PREVIOUS).unlink(missing_ok=True)
 
 
 def require(path: Path, value: Any, kinds: Mapping[str, type]) -> None:
