@@ -4,9 +4,8 @@ The networks here are small: two threads train one of them little faster than on
 short operators and the threads meet after each. Two processes of one thread meet never, and get almost twice as much
 done. A run is the same file by file as one that is trained alone with as many threads.
 
-Each worker is `python -m likelier.side_by_side`: jobs come as lines of JSON on its standard input, news goes out on its
-standard output. When the input ends, because there is no more to do or because whoever gave the jobs is gone, so does
-the worker. A line that says stop has it save its run first.
+Each worker is `python -m likelier.side_by_side` (see `workers`). When there is no more to do, or whoever gave the jobs
+is gone, it ends in the middle of a turn; if it is told to stop, it saves its run first.
 
 A worker may die: of a lack of memory, or by somebody's hand. Its run is gone on with once, in another process and from
 its checkpoint, and the others never wait for it.
@@ -16,12 +15,11 @@ import json
 import os
 import queue
 import signal
-import subprocess
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
@@ -36,6 +34,7 @@ from likelier.images import Images
 from likelier.loop import resolve_device
 from likelier.run import Run
 from likelier.stopping import REQUEST, WORDS, Stopped, ask, check, listening, patiently
+from likelier.workers import Process, end, give, heard, own_descriptors, say, start
 
 Job = Mapping[str, Any]
 """The arguments of `likelier.train`, as JSON holds them; a run that was begun in `out` is gone on with.
@@ -66,10 +65,10 @@ def train_side_by_side(jobs: Sequence[Job], workers: int, threads: int, on_news:
     doing: dict[int, Job] = {}
     died: set[str] = set()
     failed: dict[str, str] = {}
-    with processes(threads, news) as start:
+    with processes(threads, news) as begin:
         for _ in range(min(workers, len(jobs))):
             job = waiting.pop()
-            doing[start(job)] = job
+            doing[begin(job)] = job
         while doing:
             number, found = news.get()
             if "refused" in found:
@@ -91,7 +90,7 @@ def train_side_by_side(jobs: Sequence[Job], workers: int, threads: int, on_news:
                     failed[job["out"]] = told + (" twice" if found["exit code"] in KILLED else "")
             if waiting:
                 job = waiting.pop()
-                doing[start(job, number)] = job
+                doing[begin(job, number)] = job
     return failed
 
 
@@ -126,6 +125,8 @@ def train_on_streams(jobs: Sequence[Job], images: Images, at_once: int, on_news:
 
 
 DONE = object()
+STOP: dict[str, Any] = {"stop": True}
+"""In place of a job: the worker saves its run, and ends."""
 KILLED = {*range(-64, 0), *(128 + number for number in WORDS)}
 """Exit codes of processes that a signal ended; what ends by itself is an error that would come again."""
 
@@ -148,14 +149,6 @@ def drift_of(job: Job) -> tuple[bool, Job]:
     return job.get("allow_drift", False), {name: value for name, value in job.items() if name != "allow_drift"}
 
 
-def tell(process: "subprocess.Popen[str]", line: str) -> None:
-    """Say something to a worker."""
-    assert process.stdin is not None
-    with suppress(BrokenPipeError):  # then it has ended, which its output will tell
-        process.stdin.write(line + "\n")
-        process.stdin.flush()
-
-
 @contextmanager
 def processes(threads: int, news: "queue.Queue[tuple[int, News]]") -> Iterator[Callable[..., int]]:
     """Gives a function that has a job done, by the worker of a number or by a new one, and says by which.
@@ -163,62 +156,31 @@ def processes(threads: int, news: "queue.Queue[tuple[int, News]]") -> Iterator[C
     Their news is collected; they have ended when this has. If it ends early they save their runs first, and a second
     interrupt does not wait for that.
     """
-    found: dict[int, subprocess.Popen[str]] = {}
+    found: dict[int, Process] = {}
 
-    def start(job: Job, number: int | None = None) -> int:
+    def begin(job: Job, number: int | None = None) -> int:
         if number is None or found[number].poll() is not None:
             number = len(found)
-            found[number] = worker(threads)
+            found[number] = start("likelier.side_by_side", str(threads), threads=threads)
             threading.Thread(target=collect, args=(number, found[number], news), daemon=True).start()
-        tell(found[number], json.dumps(job))
+        give(found[number], dict(job))
         return number
 
     try:
-        yield start
+        yield begin
     except BaseException:
         for process in found.values():
-            tell(process, STOP)
+            give(process, STOP)
         raise
     finally:
-        for process in found.values():
-            assert process.stdin is not None
-            with suppress(BrokenPipeError):  # one that has ended may have left a job unread
-                process.stdin.close()
-        try:
-            for process in found.values():
-                process.wait()
-        except BaseException:
-            for process in found.values():
-                process.kill()
-            raise
+        end(found.values())
 
 
-STOP = "stop"
-
-
-def worker(threads: int) -> "subprocess.Popen[str]":
-    """A process that waits for jobs."""
-    # The workers find whatever was found here: likelier, and the modules of a user's families.
-    places = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(places)}
-    command = [sys.executable, "-m", "likelier.side_by_side", str(threads)]
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-        start_new_session=True,  # an interrupt from the terminal reaches whoever started them, and he ends them
-    )
-
-
-def collect(number: int, process: "subprocess.Popen[str]", news: "queue.Queue[tuple[int, News]]") -> None:
+def collect(number: int, process: Process, news: "queue.Queue[tuple[int, News]]") -> None:
     """What a worker says, for as long as it says something, then how it ended."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        with suppress(ValueError):  # the last words of one that is killed may be half a line
-            news.put((number, json.loads(line)))
-    news.put((number, {"exit code": process.wait()}))
+    while (found := heard(process)) is not None:
+        news.put((number, found))
+    news.put((number, {"exit code": process.returncode}))
 
 
 @cache
@@ -244,25 +206,25 @@ def carry_out(job: dict[str, Any], tell: Callable[[News], None]) -> None:
 def work(jobs: TextIO, out: TextIO, threads: int) -> None:
     """Carry out whatever comes, until no more does."""
     torch.set_num_threads(threads)
-    lines = queue.Queue[str]()
+    given = queue.Queue[dict[str, Any]]()
 
     def tell(news: News) -> None:
-        print(json.dumps(news), file=out, flush=True)
+        say(news, out)
 
     def listen() -> None:
         for line in jobs:
-            if line.strip() == STOP:
+            if (job := json.loads(line)) == STOP:
                 if not REQUEST.patient:
                     break
                 ask(signal.SIGTERM)
                 return  # the training saves itself at its next pause, and ends the process
-            lines.put(line)
+            given.put(job)
         os._exit(0)  # in the middle of a turn, if need be: a run can be gone on with from any moment
 
     warnings.showwarning = lambda message, *_, **__: tell({"warning": str(message)})
     threading.Thread(target=listen, daemon=True).start()
     while True:
-        job = json.loads(lines.get())
+        job = given.get()
         try:
             carry_out(job, tell)
             tell({"done": True})
@@ -274,16 +236,6 @@ def work(jobs: TextIO, out: TextIO, threads: int) -> None:
             tell({"refused": told})
 
 
-def descriptors_of_its_own() -> tuple[TextIO, TextIO]:
-    """Where jobs come from and news goes to, out of reach of a user's module that reads its input or prints."""
-    jobs, out = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.dup2(2, 1)
-    os.close(nothing)
-    return jobs, out
-
-
 if __name__ == "__main__":
     with listening():
-        work(*descriptors_of_its_own(), int(sys.argv[1]))
+        work(*own_descriptors(), int(sys.argv[1]))

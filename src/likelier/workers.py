@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,25 +18,43 @@ Message = dict[str, Any]
 Process = subprocess.Popen[str]
 
 
+def start(module: str, *arguments: str, threads: int = 1) -> Process:
+    """A worker that computes on so many threads, and waits for a job."""
+    # It finds whatever was found here: likelier, and the modules of a user's families.
+    places = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(places)},
+        start_new_session=True,  # an interrupt from the terminal reaches whoever started it, and he ends it
+    )
+
+
+def end(processes: Iterable[Process]) -> None:
+    """Say to all that there is no more to do, and wait; whoever will not wait for that has them killed."""
+    for process in processes:
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):  # one that has ended may have left a job unread
+            process.stdin.close()
+    try:
+        for process in processes:
+            process.wait()
+    except BaseException:
+        for process in processes:
+            process.kill()
+        raise
+
+
 @contextmanager
 def started(n: int, module: str, *arguments: str, threads: int = 1) -> Iterator[list[Process]]:
-    """So many workers, which compute on so many threads each; they have ended when this has."""
-    # They find whatever was found here: likelier, and the modules of a user's families.
-    places = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(places)}
-    command = [sys.executable, "-m", module, *arguments]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    # An interrupt from the terminal reaches whoever started them, and he ends them.
-    processes = [subprocess.Popen(command, **pipes, env=environment, start_new_session=True) for _ in range(n)]
+    """So many workers; they have ended when this has."""
+    processes = [start(module, *arguments, threads=threads) for _ in range(n)]
     try:
         yield processes
     finally:
-        for process in processes:
-            assert process.stdin is not None
-            with suppress(BrokenPipeError):  # one that has ended may have left a job unread
-                process.stdin.close()
-        for process in processes:
-            process.wait()
+        end(processes)
 
 
 def give(process: Process, job: Message) -> None:
