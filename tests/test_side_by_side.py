@@ -300,3 +300,39 @@ def test_what_a_module_reads_and_prints_does_not_disturb(tmp_path: Path, monkeyp
     (tmp_path / "chatty.py").rename(tmp_path / "pkg" / "chatty.py")
     train_side_by_side(jobs, 2, 1, lambda job, news: None)
     assert [Run.open(each["out"]).done is not None for each in jobs] == [True, True]
+
+
+def test_a_worker_that_is_told_to_stop_when_its_job_is_just_refused_ends(tmp_path: Path):
+    """Nobody would ever give it another job, and whoever told it to stop waits for its end."""
+    (tmp_path / "late.py").write_text(
+        """import time
+from likelier import side_by_side
+from likelier.errors import InputError
+from likelier.stopping import REQUEST, listening, patiently
+
+def refused_late(job, tell):
+    with patiently():
+        tell({"warning": "under way"})
+        while REQUEST.number is None:
+            time.sleep(0.01)
+        raise InputError("too late to stop")
+
+side_by_side.carry_out = refused_late
+with listening():
+    side_by_side.work(*side_by_side.own_descriptors(), 1)
+"""
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "late.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write("{}\n")
+        process.stdin.flush()
+        assert "under way" in process.stdout.readline()
+        said, _ = process.communicate('{"stop": true}\n', timeout=20)
+    finally:
+        process.kill()
+    assert "too late to stop" in said
+    assert process.returncode == 143

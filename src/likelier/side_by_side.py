@@ -216,15 +216,17 @@ def work(jobs: TextIO, out: TextIO, threads: int) -> None:
             if (job := json.loads(line)) == STOP:
                 if not REQUEST.patient:
                     break
-                ask(signal.SIGTERM)
-                return  # the training saves itself at its next pause, and ends the process
+                ask(signal.SIGTERM)  # the training saves itself at its next pause, and ends the process
+                given.put(job)  # or it was at its end, and there is no next pause
+                return
             given.put(job)
         os._exit(0)  # in the middle of a turn, if need be: a run can be gone on with from any moment
 
     warnings.showwarning = lambda message, *_, **__: tell({"warning": str(message)})
     threading.Thread(target=listen, daemon=True).start()
     while True:
-        job = given.get()
+        if (job := given.get()) == STOP:
+            os._exit(128 + signal.SIGTERM)
         try:
             carry_out(job, tell)
             tell({"done": True})
