@@ -46,7 +46,7 @@ def test_a_healthy_training_on_mnist_is_told_nothing(family: str, tmp_path: Path
 @pytest.mark.parametrize("why", SICK)
 def test_a_sick_training_is_told_what_it_has_and_what_helps(why: str, tmp_path: Path):
     family, settings, expected = SICK[why]
-    run = train(family, images=30_000, settings=settings, out=tmp_path / "run")
+    run = train(family, images=50_000, settings=settings, out=tmp_path / "run")
     found = collapse_warnings(run.metrics())
     assert [sentence.partition(":")[0] for sentence in found] == expected
     assert all(";" in sentence for sentence in found)
@@ -101,7 +101,7 @@ def test_a_discriminator_has_won_when_its_loss_has_long_been_nothing():
 def test_a_training_of_a_few_turns_is_too_short_to_have_collapsed():
     alike = looks(diversity=[0.0] * 5)
     assert collapse_warnings([*alike, {"images": 600, "turns": 100}]) == []
-    assert len(collapse_warnings([*alike, {"images": 600, "turns": 150}])) == 1
+    assert len(collapse_warnings([*alike, {"images": 600, "turns": 300}])) == 1
 
 
 def test_a_log_without_looks_or_numbers_says_nothing():

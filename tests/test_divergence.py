@@ -68,12 +68,12 @@ def test_one_number_that_is_not_finite_is_found_with_its_player(
     players: list[list[float]], broken: float, data: st.DataObject
 ):
     gradients = [[torch.tensor(values), torch.ones(2, 2)] for values in players]
-    found, skip = not_finite(gradients)
+    found, skip = not_finite(gradients, torch.device("cpu"))
     assert (found.tolist(), skip.item()) == ([0.0] * len(players), 0.0)
     assert [each[0].tolist() for each in gradients] == [torch.tensor(values).tolist() for values in players]
     who = data.draw(st.integers(0, len(players) - 1))
     gradients[who][0][data.draw(st.integers(0, len(players[who]) - 1))] = broken
-    found, skip = not_finite(gradients)
+    found, skip = not_finite(gradients, torch.device("cpu"))
     assert found.tolist() == [float(i == who) for i in range(len(players))]
     assert skip.item() == 1
 

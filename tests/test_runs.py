@@ -2,7 +2,7 @@
 
 import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +15,8 @@ from PIL import Image
 import likelier
 from likelier import cli, housekeeping
 from likelier.comparison import resume_comparison
-from likelier.files import write_json
+from likelier.errors import InputError
+from likelier.files import locked, write_json
 from likelier.housekeeping import Listed, listed, listed_in, remove, size_of, to_clean
 from likelier.run import Run
 
@@ -89,7 +90,8 @@ def test_a_size_is_what_the_disk_says(tmp_path: Path):
 
 
 def run_of(name: str, distance: float | None, changed: float, **more: object) -> Listed:
-    made = {"standing": "finished", "family": "vae", "data": "digits", "measured": distance is not None, **more}
+    figure = None if distance is None else "fd_digits"
+    made = {"standing": "finished", "family": "vae", "digest": "digits", "figure": figure, **more}
     return Listed(Path(name), distance=distance, changed=changed, **made)  # type: ignore[arg-type]
 
 
@@ -115,6 +117,17 @@ def test_the_last_and_the_best_stay():
     assert gone(9, None) == []
 
 
+def test_only_figures_that_compare_are_ranked():
+    runs = [
+        run_of("near", 1.0, 1),
+        run_of("far", 2.0, 2),
+        run_of("other-images", 3.0, 3, digest="photos"),
+        run_of("other-features", 4.0, 4, figure="fd_inception"),
+    ]
+    assert [run.path.name for run in to_clean(runs, None, 1)] == ["far"]
+    assert [run.path.name for run in to_clean(runs, 1, None)] == ["far", "near"]
+
+
 def test_nothing_goes_without_yes(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert cli.main(["runs", "clean", str(folder), "--keep-last", "1"]) == 0
     assert lines(capsys)[0].startswith("would go")
@@ -134,7 +147,8 @@ def test_what_has_not_ended_goes_by_force_only(standing: str, folder: Path, caps
 
 
 def test_a_run_is_seen_running_from_another_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    with begin(tmp_path / "run") as process:
+    process = begin(tmp_path / "run")
+    try:
         for _ in range(100):  # a look is in nobody's way for long
             assert listed(tmp_path / "run").standing == "running"
         assert "is being trained" in refused(capsys, "runs", "clean", str(tmp_path / "run"), "--yes")
@@ -145,7 +159,9 @@ def test_a_run_is_seen_running_from_another_process(tmp_path: Path, capsys: pyte
         )
         time.sleep(3)
         assert follower.poll() is None
-        process.send_signal(signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
     out, told = follower.communicate(timeout=30)
     assert b"training run: 1,000,000,000 images" in told
     (found,) = json.loads(out)
@@ -195,6 +211,19 @@ def test_a_comparison_goes_whole_or_not_at_all(tmp_path: Path, capsys: pytest.Ca
 def test_somebodys_own_files_are_not_removed(folder: Path, capsys: pytest.CaptureFixture[str]):
     (folder / "vae0" / "thesis.txt").write_text("chapter 1")
     assert "thesis.txt" in refused(capsys, "runs", "clean", str(folder / "vae0"), "--yes", "--force")
+    (folder / "vae0" / "thesis.txt").unlink()
+    folders = "samples/more/0000000001.png", "runs/child/config.json"
+    for name in ("state_of_my_thesis.txt", "samples/thesis.tex", *folders):
+        own = folder / "vae0" / name
+        own.parent.mkdir(exist_ok=True, parents=True)
+        own.write_text("chapter 1")
+        assert "is not likelier's" in refused(capsys, "runs", "clean", str(folder / "vae0"), "--yes", "--force"), name
+        shutil.rmtree(own.parent) if own.parent.name in ("more", "child") else own.unlink()
+    shutil.rmtree(folder / "vae0" / "runs")
+    model = folder / "model"  # as other programs lay theirs out
+    (model / "runs").mkdir(parents=True)
+    (model / "config.json").write_text("{}")
+    assert "is not likelier's" in refused(capsys, "runs", "clean", str(model), "--yes", "--force")
     (folder / "link").symlink_to(folder / "vae1")
     assert "is a link" in refused(capsys, "runs", "clean", str(folder / "link"), "--yes")
     assert "is no run" in refused(capsys, "runs", "clean", str(folder), "--yes")
@@ -203,12 +232,16 @@ def test_somebodys_own_files_are_not_removed(folder: Path, capsys: pytest.Captur
 
 def test_everything_that_is_written_into_a_run_is_its_own(folder: Path):
     likelier.measure(folder / "vae0")
-    assert [p.name for p in (folder / "vae0").iterdir() if not housekeeping.is_own(p.name)] == []
+    likelier.estimate_likelihood(folder / "vae0", "elbo", numbers={"images": 8})
+    out = folder / "both"
+    likelier.compare(["vae"], images=256, out=out)
+    for path in (folder / "vae0", folder / "gan", out):
+        assert list(housekeeping.strangers_in(path)) == []
 
 
 def test_a_removal_that_was_killed_is_finished_by_the_next(folder: Path, monkeypatch: pytest.MonkeyPatch):
     def killed(path: Path) -> None:
-        (path / "config.json").unlink()
+        (path / "vae0" / "config.json").unlink()
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
@@ -268,3 +301,67 @@ def test_a_comparison_goes_on_with_images_that_have_moved(tmp_path: Path, monkey
     moved = photos.rename(tmp_path / "moved")
     assert cli.main(["compare", "--resume", str(out), "--data", str(moved), "--jobs", "2", "-q"]) == 0
     assert (out / "runs" / "gan-seed0" / "done").exists()
+
+
+def test_a_run_that_is_come_to_by_two_ways_is_one(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch):
+    monkeypatch.chdir(folder / "vae0")
+    assert cli.main(["runs", "list", str(folder), "..", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 3
+    assert cli.main(["runs", "clean", str(folder), "..", "--keep-last", "2"]) == 0
+    assert lines(capsys) == ["nothing to remove"]
+    assert cli.main(["runs", "clean", ".", "../vae0", "--yes"]) == 0
+    assert sorted(p.name for p in folder.iterdir()) == ["gan", "vae1"]
+
+
+def test_a_comparison_is_known_from_within_and_in_use(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch):
+    out = tmp_path / "both"
+    likelier.compare(["vae", "gan"], images=256, out=out)
+    (tmp_path / "link").symlink_to(out / "runs")
+    monkeypatch.chdir(out / "runs" / "vae-seed0")
+    for path in ("../gan-seed0", ".", str(tmp_path / "link" / "vae-seed0")):
+        assert f"part of the comparison {out}" in refused(capsys, "runs", "clean", path, "--yes")
+    for path in ("..", str(tmp_path / "link")):
+        assert cli.main(["runs", "clean", path, "--keep-last", "0", "--yes"]) == 0
+    with locked(out / ".lock", ""):
+        assert "is in use" in refused(capsys, "runs", "clean", str(out), "--yes")
+    taken = locked(out / "runs" / "gan-seed0" / ".lock", "")  # between the check and the removal
+    with taken, pytest.raises(InputError, match="gan-seed0 is in use"):
+        remove(out, listed_in(out))
+    assert len(listed_in(out)) == 2
+
+
+def test_a_run_within_a_run_is_listed(folder: Path):
+    shutil.copytree(folder / "vae1", folder / "vae0" / "child")
+    assert [run.path.name for run in listed_in(folder)] == ["gan", "vae0", "child", "vae1"]
+
+
+def test_runs_that_vanish_or_lie_are_in_nobodys_way(folder: Path, monkeypatch, capsys: pytest.CaptureFixture[str]):
+    found = sorted(housekeeping.folders_of_runs(folder))
+    shutil.rmtree(folder / "gan")
+    monkeypatch.setattr(housekeeping, "folders_of_runs", lambda _: found)
+    assert [run.path.name for run in listed_in(folder)] == ["vae0", "vae1"]
+    (folder / "vae0" / "done").unlink()
+    for lie in ('{"images": 1' + 400 * "0" + "}", "[" * 100_000, '{"images": true, "seconds": 1' + 400 * "0" + "}"):
+        for name in ("metrics.jsonl", "timing.jsonl"):
+            (folder / "vae0" / name).write_text(lie + "\n")
+        assert cli.main(["runs", "list", str(folder)]) == 0
+        assert cli.main(["runs", "show", str(folder / "vae0")]) in (0, 2)
+    assert "vae1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["done", "metrics.jsonl", "config.json", "state.safetensors", "measures.json"])
+def test_a_pipe_in_a_run_is_not_waited_for(name: str, folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "vae0" / name).unlink(missing_ok=True)
+    os.mkfifo(folder / "vae0" / name)
+    path = str(folder / "vae0")
+    for command in (["runs", "list", path], ["runs", "show", path], ["report", path, "--out", str(folder / "x.html")]):
+        assert cli.main(command) in (0, 2)
+    if name in ("config.json", "state.safetensors"):
+        assert cli.main(["sample", path, "--out", str(folder / "x.png")]) == 2
+
+
+def test_names_that_are_no_text_are_json_all_the_same(folder: Path, capsys: pytest.CaptureFixture[str]):
+    name = os.fsdecode(b"x\xff")
+    (folder / "vae0").rename(folder / name)
+    assert cli.main(["runs", "list", str(folder / name), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.encode())[0]["path"] == str(folder / name)

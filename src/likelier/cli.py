@@ -275,7 +275,8 @@ def data_actions(data: Parser) -> None:
 
 def runs_actions(runs: Parser) -> None:
     """What `likelier runs` does; each action has its function in runs_commands.py."""
-    actions = runs.add_subparsers(dest="action", metavar="ACTION", required=False)
+    actions = runs.add_subparsers(dest="action", metavar="ACTION|FOLDER", required=False)
+    runs.otherwise = "list"
 
     def action(name: str, summary: str) -> Parser:
         found: Parser = actions.add_parser(name, help=summary, description=summary)

@@ -22,7 +22,7 @@ SATURATED = 0.1
 """Nats: a discriminator's loss without doubt (guessing costs 1.39). Sick trainings had up to .05, healthy ones from .4.
 
 That it tells every pair is not enough: a DCGAN's does so in its first epochs, with a loss from which G still learns."""
-SOON = 150
+SOON = 300
 """Turns, before which networks have hardly left their initial weights, and nothing has collapsed that ever stood."""
 LONG = 0.4
 """The share of training at whose end a loss must have been that low: an early lead is often lost again."""
@@ -72,11 +72,14 @@ def mode_collapse(lines: Sequence[Line]) -> str | None:
         found.append(f"lack {usual:.0%} of the classes ({MISSING:.0%} or more)")
     if not found:
         return None
-    return (
-        f"mode collapse: the samples {' and '.join(found)}, in the median of the last {len(looks)} looks; give the "
-        "generator more and the discriminator less: a larger hidden or width, a smaller lr, network=conv, the family "
-        "dcgan; or more images"
+    game = any("loss.discriminator" in line for line in lines)
+    helps = (
+        "give the generator more and the discriminator less: a larger hidden or width, a smaller lr, network=conv, the "
+        "family dcgan; or more images"
+        if game
+        else "train on more images, with a smaller lr, or give the decoder more: a larger hidden or width, network=conv"
     )
+    return f"mode collapse: the samples {' and '.join(found)}, in the median of the last {len(looks)} looks; {helps}"
 
 
 def discriminator_won(lines: Sequence[Line]) -> str | None:

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -76,8 +75,9 @@ def chosen(given: Given, names: tuple[str, ...]) -> Given:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    print()
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # Names of files may hold bytes that are no text: JSON has a spelling for them, UTF-8 has none.
+    print("".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in text))
 
 
 def refuse_with_resume(given: Given, allowed: tuple[str, ...]) -> None:

@@ -268,9 +268,9 @@ def complete(path: Path, plan: Plan, images: Images, audience: Audience, allow_d
     brought = ONNX(plan["extractor"]) if plan["extractor"] else None
     declared = brought or at_hand(images)
     folders = [path / "runs" / f"{family}-seed{seed}" for family, seed in wanted]
-    for folder, (family, _) in zip(folders, wanted, strict=True):
+    for folder, (family, seed) in zip(folders, wanted, strict=True):
         if (folder / "config.json").exists() and not allow_drift:
-            check_planned(Run.open(folder), plan, family)
+            check_planned(Run.open(folder), plan, family, seed)
     reference = None
     if any(measured_as_declared(folder, images, declared) is None for folder in folders):
         # Before the training, which logs distances in its features.
@@ -300,12 +300,12 @@ def complete(path: Path, plan: Plan, images: Images, audience: Audience, allow_d
     return comparison
 
 
-def check_planned(run: Run, plan: Plan, family: str) -> None:
+def check_planned(run: Run, plan: Plan, family: str, seed: int) -> None:
     """InputError if a run was begun under another plan than this: somebody has changed one of the two."""
     config, settings = run.config, settings_of(configure(find(family), plan["settings"][family]))
     budget = {"epochs": plan["epochs"], "minutes": plan["minutes"], "images": plan["images"]}
     asked: dict[str, Any] = {name: value for name, value in budget.items() if value is not None}
-    asked |= {"family": family, "augment": plan.get("augment", []), "settings": settings}
+    asked |= {"family": family, "seed": seed, "augment": plan.get("augment", []), "settings": settings}
     if changed := changes({"augment": [], **{name: config.get(name) for name in asked}}, asked):
         raise InputError(
             f"{run.path} was begun under another plan: {', '.join(changed)}; wanted the plan as it was, or "

@@ -20,17 +20,16 @@ CHECK = "check/"
 """How the names of a move's findings begin among the scalars of a turn: the place of the move and the player follow."""
 
 
-def not_finite(gradients: Sequence[list[Tensor]]) -> tuple[Tensor, Tensor]:
+def not_finite(gradients: Sequence[list[Tensor]], device: torch.device) -> tuple[Tensor, Tensor]:
     """For each player 1 if its gradient is not finite, else 0; and whether that is so for any of them, 0-d.
 
     The kernel is that of mixed precision, which reads every gradient once, and multiplies it by 1.
 
-    >>> not_finite([[torch.ones(4)], [torch.ones(4), torch.tensor([1, torch.nan])]])
+    >>> not_finite([[torch.ones(4)], [torch.ones(4), torch.tensor([1, torch.nan])]], torch.device("cpu"))
     (tensor([0., 1.]), tensor(1.))
     """
-    device = gradients[0][0].device
     found, one = torch.zeros(len(gradients), device=device), torch.ones((), device=device)
-    for mine, each in zip(gradients, found, strict=True):
+    for mine, each in ((mine, each) for mine, each in zip(gradients, found, strict=True) if mine):
         torch._amp_foreach_non_finite_check_and_unscale_(mine, each, one)
     return found, found[0] if len(gradients) == 1 else found.amax()
 

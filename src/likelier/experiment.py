@@ -167,11 +167,12 @@ def train(
         "augment": augmentations,
         **({"parent": parent.record()} if parent else {}),
     }
-    run = Run.create(path, resolved, environment(chosen, image_set))
+    state = None
     if parent:  # at once, so that the run needs its parent no more
         game = Game(build(cls, config, image_set.shape, seed), image_set, seed, total, chosen, augmentations)
         game.begin_from(parent.state)
-        run.save(game.state())
+        state = game.state()
+    run = Run.create(path, resolved, environment(chosen, image_set), state)
     if not begin_only:
         go_on(run, image_set, chosen, on_progress, family)
     return run
@@ -280,7 +281,6 @@ def going_on(
     """The same with a pause at every turn, in which other runs may be played, or this one closed and thereby saved."""
     try:
         with run.writing():
-            run.forget_measures()
             yield from playing_on(run, images, device, on_progress, family, allow_drift)
     except OSError as error:
         if error.filename is None:  # of a callback: all that is written here is named
@@ -298,7 +298,7 @@ def playing_on(
         raise InputError(f"{run.path} was trained on images of {config['shape']}, {images.name} has {images.shape}")
     state, judge = run.state_to_go_on_from() if run.begun else None, judge_of(run, images)
     if "parent" in config and state is None:
-        raise InputError(f"{run.path} was stopped before it had the weights of its parent: remove it and train it anew")
+        raise InputError(f"{run.path} has lost the weights that it began with: remove it and train it anew")
     settle_drift(run, state, judge, allow_drift)
     model = family_of(run, images.shape if state else images, family)
     augment = check_augmentations(config.get("augment", []), images)
@@ -309,6 +309,7 @@ def playing_on(
         run.rewind(state)
     else:
         run.rewind_to_start()
+    run.forget_measures()  # now that nothing can be refused any more
     watch, looks = Watch(run, images, judge), config.get("looks", LOOKS)
     yield from turns_of(game, run, watch, on_progress, config["checkpoint_seconds"], looks)
 
@@ -381,7 +382,7 @@ def images_again(begun_with: Mapping[str, Any], data: Any, data_root: str | Path
         source = begun_with["data"] if data is None else data
         return sources.load_again(source, root, options, begun_with.get("data_name"))
     except InputError as error:
-        if data is not None:
+        if data is not None or Path(str(begun_with["data"])).exists():
             raise
         raise InputError(f"{error}; if the images have moved, name them with --data, or data= in Python") from None
 
@@ -390,7 +391,8 @@ def check_digest(images: Images, wanted: str, path: Path) -> None:
     """InputError unless these are the images that what is in `path` was begun with."""
     if images.digest != wanted:
         raise InputError(
-            f"{images.name} has the digest {images.digest[:12]}…, but {path} was begun with {wanted[:12]}…: "
+            f"{images.source or images.name} has the digest {images.digest[:12]}…, but {path} was begun with "
+            f"{wanted[:12]}…: "
             "give the same data: with --data or --data-root if they have moved, with data= if they were made in Python"
         )
 

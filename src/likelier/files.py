@@ -5,6 +5,7 @@ import fcntl
 import io
 import json
 import os
+import re
 import stat
 import tempfile
 import time
@@ -16,6 +17,10 @@ from typing import Any, BinaryIO
 
 from likelier.errors import InputError
 
+HALF_WRITTEN = re.compile(r"\..+\.(json|npz|png|safetensors|html)\.(\w{8}|link)|\.done\.\w{8}")
+"""Names of files that are on their way to their own: see `replace_file` and `keep_as`."""
+MOST = 1 << 28
+"""Bytes of a log or a JSON file that are read: a hundred times as many as the longest training writes."""
 LOOK_SECONDS = 0.2
 """How long a process that only asks who holds a lock may have it; it takes a thousandth of that."""
 
@@ -78,6 +83,20 @@ def opened_for_change(path: Path) -> io.BufferedRandom:
         os.close(descriptor)
         raise refused
     return open(descriptor, "r+b")  # noqa: PTH123
+
+
+def read_whole(path: Path) -> bytes:
+    """What is in a file of a run, which may come from a stranger: no pipe, no device, and no more than `MOST` bytes.
+
+    Raises:
+        InputError: it is larger.
+        OSError: it is no file, is not there, or may not be read.
+    """
+    with opened(path) as file:
+        content = read_at_most(file, MOST + 1)
+    if len(content) > MOST:
+        raise InputError(f"{path} has more than {MOST:,} bytes: likelier writes no such file; move it away")
+    return bytes(content)
 
 
 def read_at_most(file: io.BufferedIOBase, limit: int, piece: int = 1 << 20) -> bytearray:
@@ -159,8 +178,8 @@ def taken(lock: BinaryIO, kind: int, patience: float = 0.0) -> bool:
 
 
 def sweep(paths: Iterable[Path]) -> None:
-    """Remove the files among `paths` that a killed process left half-written: hidden ones that are no locks."""
-    for left_over in [p for p in paths if not p.name.endswith(".lock") and p.is_file()]:
+    """Remove the files among `paths` that a killed process left half-written, by the names that they have here."""
+    for left_over in [p for p in paths if HALF_WRITTEN.fullmatch(p.name) and p.is_file()]:
         left_over.unlink()
 
 
@@ -199,7 +218,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file that likelier wrote; InputError if it is not there or not JSON."""
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_whole(path))
     except FileNotFoundError:
         raise InputError(f"{path} is missing") from None
     except (ValueError, OSError, RecursionError) as error:

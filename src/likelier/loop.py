@@ -164,7 +164,7 @@ class Game:
         """
         gradients(move, self.parameters)
         moving = {name: [p.grad for p in self.parameters[name] if p.grad is not None] for name in move.losses}
-        found, skip = not_finite(list(moving.values()))
+        found, skip = not_finite(list(moving.values()), self.step.noise.device)
         for name in move.losses:
             self.optimisers[name].step(skip)
         for buffer, before in zip(self.family.buffers(), self.buffers, strict=True):
@@ -183,9 +183,19 @@ class Game:
         """
         kept: dict[str, Sequence[Tensor]] = {f"weights of {name}": ps for name, ps in self.parameters.items()}
         kept |= {f"squared gradients of {name}": optimiser.v for name, optimiser in self.optimisers.items()}
+        kept = {name: tensors for name, tensors in kept.items() if tensors}
+        if not kept:
+            return []
         sums = torch.stack([torch.stack([t.detach().sum() for t in tensors]).sum() for tensors in kept.values()])
         found = sums.isfinite().tolist()  # a sum is not if one of its terms is not, and is the quickest to come by
-        return [name for name, whole in zip(kept, found, strict=True) if not whole]
+        doubtful = [name for name, whole in zip(kept, found, strict=True) if not whole]  # a sum can overflow as well
+        return [name for name in doubtful if not all(bool(t.isfinite().all()) for t in kept[name])]
+
+    def in_doubt(self) -> bool:
+        """Whether the last updates were left out, so that what the weights are may be why."""
+        return self.skips.open or any(
+            bool(flag) for scalars in self.window for name, flag in scalars.items() if name.startswith(CHECK)
+        )
 
     def gradient_norms(self) -> dict[str, Tensor]:
         """The norm of each player's gradient in its last move."""
@@ -212,8 +222,8 @@ class Game:
         for player, optimiser in self.optimisers.items():
             tensors |= {f"optimiser/{player}/{name}": t for name, t in optimiser.state().items()}
         tensors["noise"] = self.step.noise.get_state()
-        for n, scalars in enumerate(self.window):  # numbered, so that sorted names are in the order of the log
-            tensors |= {f"window/{n:03}/{k:02}/{name}": t for k, (name, t) in enumerate(scalars.items())}
+        for n, scalars in enumerate(self.window):  # numbered, as the order of the log would be lost
+            tensors |= {f"window/{n}/{k}/{name}": t for k, (name, t) in enumerate(scalars.items())}
         copies = {name: t.detach().clone() for name, t in tensors.items()}
         skipped = {"skipped": kept} if (kept := self.skips.state()) else {}
         return State(copies, {"turns": self.turns, "images": self.seen, **skipped})
@@ -223,7 +233,6 @@ class Game:
         load_weights(self.family, state, "family/")
         averaged = any(name.startswith("shown/") for name in state.tensors)
         load_weights(self._shown, state, "shown/" if averaged else "family/")
-        self.buffers = [buffer.clone() for buffer in self.family.buffers()]
 
     def restore(self, state: State) -> None:
         """Go back to `state`."""
@@ -298,9 +307,9 @@ def load_optimiser(optimiser: Adam, state: State, prefix: str) -> None:
 def window_in(state: State, device: torch.device) -> list[dict[str, Tensor]]:
     """What the turns since the last line of the log gave, in the order in which they gave it."""
     window: dict[str, dict[str, Tensor]] = {}
-    for key in sorted(key for key in state.tensors if key.startswith("window/")):
-        _, turn, _, name = key.split("/", 3)
-        window.setdefault(turn, {})[name] = state.tensors[key].to(device)
+    keys = [key.split("/", 3) for key in state.tensors if key.startswith("window/")]
+    for _, turn, place, name in sorted(keys, key=lambda key: (int(key[1]), int(key[2]))):
+        window.setdefault(turn, {})[name] = state.tensors[f"window/{turn}/{place}/{name}"].to(device)
     return list(window.values())
 
 
@@ -404,7 +413,8 @@ def turns_of(
         try:
             yield
         except GeneratorExit:
-            run.save(game.state())
+            if not game.in_doubt():  # or the last checkpoint is the better one, and nothing has been learned since
+                run.save(game.state())
             raise
         clock.start()
     run.finish(**ending(game, clock, "finished", ""))

@@ -22,7 +22,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,13 +36,26 @@ import torch
 from torch import Tensor
 
 from likelier.errors import InputError
-from likelier.files import is_held, locked, naming, read_json, sweep, sync_folder, write_atomically, write_json
+from likelier.files import (
+    is_held,
+    locked,
+    naming,
+    opened,
+    read_json,
+    read_whole,
+    sweep,
+    sync_folder,
+    write_atomically,
+    write_json,
+)
 
 FORMAT = 1
 MOST_LOOKS = 10_000
+LONGEST = 1e12
+"""Seconds, above which a log does not tell the time."""
 LOGS = ("metrics.jsonl", "timing.jsonl")
-FREE = ("data", "data_root", "checkpoint_seconds")
-"""What of a configuration may be changed without changing the run."""
+FREE = ("data", "data_root", "checkpoint_seconds", "epochs", "minutes")
+"""What of a configuration may be changed without changing the run: the budget is that in images."""
 MAKING = ".making"
 """How the names of folders end that are being made."""
 STATE, PREVIOUS = "state.safetensors", "state.previous.safetensors"
@@ -82,14 +95,14 @@ class State:
     def read(path: Path) -> "State":
         """The state in a file that `to_bytes` made; InputError if it is not whole."""
         try:
-            with safetensors.safe_open(path, framework="pt") as file:
+            with naming(path), opened(path), safetensors.safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             state = State(tensors, json.loads(metadata["scalars"]))
             found, wanted = state.digest(), metadata["sha256"]
         except FileNotFoundError:
             raise InputError(f"{path} is missing: the run has no checkpoint to go on from") from None
-        except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RecursionError, OSError) as error:
+        except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise InputError(f"{path} is no checkpoint, or a broken one ({error}); train the run anew") from None
         if found != wanted:
             raise InputError(
@@ -105,9 +118,12 @@ class Run:
         self.path = path
 
     @staticmethod
-    def create(path: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> "Run":
-        """A new run directory; InputError if something is there or it cannot be written."""
-        make_folder(path, {"config.json": {"format": FORMAT, **config}, "environment.json": environment})
+    def create(
+        path: Path, config: Mapping[str, Any], environment: Mapping[str, Any], state: State | None = None
+    ) -> "Run":
+        """A new run directory, with a state to begin from; InputError if something is there or it cannot be written."""
+        files = {"config.json": {"format": FORMAT, **config}, "environment.json": environment}
+        make_folder(path, files, lambda folder: None if state is None else Run(folder).save(state))
         return Run(path)
 
     @staticmethod
@@ -207,7 +223,7 @@ class Run:
         """Seconds of training so far; 0 where the log does not tell, since nothing but the clock hangs on it."""
         lines = self.timing()
         found = lines[-1].get("seconds") if lines else None
-        return float(found) if isinstance(found, int | float) else 0.0
+        return float(found) if isinstance(found, int | float) and abs(found) < LONGEST else 0.0
 
     def write_picture(self, kind: str, images: int, png: bytes) -> None:
         """One picture of a series, named by the images seen so far."""
@@ -304,8 +320,8 @@ def require(path: Path, value: Any, kinds: Mapping[str, type]) -> None:
             )
 
 
-def make_folder(path: Path, files: Mapping[str, Any]) -> None:
-    """A new folder with these JSON files in it, whole or not there at all; its parents are made.
+def make_folder(path: Path, files: Mapping[str, Any], fill: Callable[[Path], None] = lambda folder: None) -> None:
+    """A new folder with these JSON files in it, and what `fill` adds, whole or not there at all; its parents are made.
 
     InputError if something is there already, or it cannot be written.
     """
@@ -323,6 +339,7 @@ def make_folder(path: Path, files: Mapping[str, Any]) -> None:
             folder.mkdir()
             for name, content in files.items():
                 write_json(folder / name, content)
+            fill(folder)
             folder.rename(path)
         sync_folder(path.parent)
     except OSError as error:
@@ -350,10 +367,10 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a log; a last line without its end is still being written, and left out."""
     if not path.exists():
         return []
-    text = path.read_bytes()
+    text = read_whole(path)
     try:
         lines = [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} has a line that is no JSON: {error}") from None
     if not all(isinstance(line, dict) for line in lines):
         raise InputError(f"{path} has a line that is no JSON object: it was not written by likelier")

@@ -35,7 +35,7 @@ def list_runs(given: Given) -> None:
     folders = given.get("folders") or [USUAL]
     if folders == [USUAL] and not Path(USUAL).exists():
         raise InputError(f"there is no folder {USUAL} here: train something, or name a folder with runs")
-    found = [run for folder in folders for run in listed_in(Path(folder))]
+    found = listed_once(folders)
     if given.get("json"):
         print_json([as_json(run) for run in found])
         return
@@ -50,6 +50,11 @@ def list_runs(given: Given) -> None:
             print(printable(run.reason))
     if any(run.distance is not None and not run.measured for run in found):
         print("FD with ~: logged while training, on fewer images; `likelier measure RUN` measures it")
+
+
+def listed_once(folders: Sequence[str | Path]) -> list[Listed]:
+    """The runs in some folders, each once, though it may be come to by two ways."""
+    return list({run.path.resolve(): run for folder in folders for run in listed_in(Path(folder))}.values())
 
 
 HEADINGS = ["run", "state", "family", "data", "seed", "images", "size", "FD ↓"]
@@ -93,7 +98,7 @@ def in_bytes(count: float) -> str:
 def as_json(run: Listed) -> Given:
     """A run of the list, as JSON holds it."""
     paths = {"path": str(run.path), "comparison": None if run.comparison is None else str(run.comparison)}
-    return {**asdict(run), **paths}
+    return {**asdict(run), "measured": run.measured, **paths}
 
 
 def show(given: Given) -> None:
@@ -180,12 +185,13 @@ def is_busy(path: Path, runs: Sequence[Listed]) -> bool:
 def clean(given: Given) -> None:
     """`likelier runs clean`: what goes is listed; it goes with --yes."""
     rules = {name: given.get(name) for name in ("keep_last", "keep_best")}
-    named, force = [Path(path) for path in given.get("folders", [])], given.get("force", False)
+    named, force = given.get("folders", []), given.get("force", False)
     if any(rule is not None for rule in rules.values()):
-        within = [run for folder in named or [Path(USUAL)] for run in listed_in(folder)]
-        going = [(run.path, [run]) for run in to_clean(within, **rules)]
+        going = [(run.path.resolve(), [run]) for run in to_clean(listed_once(named or [USUAL]), **rules)]
     elif named:
-        going = [(path, named_to_clean(path)) for path in dict.fromkeys(named)]
+        if links := [path for path in named if Path(path).is_symlink()]:
+            raise InputError(f"{links[0]} is a link: wanted the folder itself")
+        going = [(path, named_to_clean(path)) for path in dict.fromkeys(Path(path).resolve() for path in named)]
     else:
         raise InputError(
             "nothing is named: name a run or a comparison, or say what stays: --keep-last N, --keep-best N"
@@ -194,8 +200,8 @@ def clean(given: Given) -> None:
         check_removable(folder, runs, force)
     sizes = {folder: size_of(folder) for folder, _ in going}
     if given.get("yes"):
-        for folder in sizes:
-            remove(folder)
+        for folder, runs in going:
+            remove(folder, runs, force)
         for parent in {folder.parent for folder in sizes}:
             finish_removals(parent)
     tell_cleaned(given, sizes)

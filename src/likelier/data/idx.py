@@ -28,7 +28,7 @@ from likelier.data.splitting import OnProgress
 from likelier.data.verified import holds
 from likelier.errors import InputError
 from likelier.fetching import is_whole
-from likelier.files import read_at_most
+from likelier.files import read_at_most, regular
 from likelier.images import Images, Split, name_from
 
 FILES = tuple(remote.name.removesuffix(".gz") for remote in REMOTES["mnist"])
@@ -231,7 +231,7 @@ def read(path: Path, file: str) -> tuple[Tensor, str]:
 @contextmanager
 def opened(path: Path, file: str) -> Iterator[tuple[io.BufferedIOBase, int]]:
     """The decompressed content of a file, or of one in the archive of EMNIST, and the bytes that it may have."""
-    with path.open("rb") as stored:
+    with os.fdopen(regular(path), "rb") as stored:
         size = os.fstat(stored.fileno()).st_size
         if path.name == ARCHIVE:
             check_size(path, size, 2 * REMOTES["emnist-letters"][0].size)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from likelier.errors import InputError
-from likelier.files import read_json
+from likelier.files import opened, read_json, read_whole
 
 Pixels = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
@@ -228,7 +228,7 @@ def _lines(path: Path, notes: list[str]) -> tuple[dict[str, float], ...]:
     """The lines of a log as numbers; a last line that training is still writing is left out without a word."""
     found: list[dict[str, float]] = []
     bad = 0
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = read_whole(path).decode(errors="replace")
     complete = text[: text.rfind("\n") + 1]
     for line in complete.splitlines():
         values = _log_line(line)
@@ -330,7 +330,7 @@ def _frames(path: Path, notes: list[str]) -> tuple[Frame, ...]:
     frames = []
     for file in sorted(path.glob("*.png")):
         try:
-            with Image.open(file) as picture:
+            with opened(file) as content, Image.open(content) as picture:
                 mode = "L" if picture.mode in ("1", "L", "LA") else "RGB"
                 frames.append(Frame(int(file.stem), np.asarray(picture.convert(mode))))
         except _BROKEN:
@@ -357,7 +357,7 @@ _ARRAYS = {
 def _arrays(path: Path, notes: list[str]) -> dict[str, Array]:
     """The arrays of `figures.npz` that are what they should be."""
     arrays: dict[str, Array] = {}
-    with np.load(path, allow_pickle=False) as archive:
+    with opened(path) as content, np.load(content, allow_pickle=False) as archive:
         for name in archive.files:
             if name not in _ARRAYS:
                 continue
