@@ -22,11 +22,11 @@ from broken_models.poisoned import NaNImages, Poisoned
 from likelier.adam import Adam
 from likelier.data import load as load_images
 from likelier.divergence import CHECK, PATIENCE, Skips, not_finite
-from likelier.experiment import load, resume, train
+from likelier.experiment import going_on, images_of, load, resume, train
 from likelier.families.dcgan import DCGAN
-from likelier.family import Move, Step, build
+from likelier.family import Move, Step, build, find
 from likelier.images import Images
-from likelier.loop import Game
+from likelier.loop import Game, window_in
 from likelier.run import Run, State
 from likelier.tape import TapedTurn
 
@@ -251,3 +251,41 @@ def test_a_diverged_run_is_a_result_of_a_comparison(tmp_path: Path):
     assert warning.startswith("diverged: loss.encoder")
     assert "last checkpoint" in warning
     assert "left out in a row" in comparison.report.read_text()
+
+
+def test_a_stop_in_a_row_of_skips_keeps_the_checkpoint_before_it(tmp_path: Path):
+    settings = {"begins": 0.25, "ends": 2.0}
+    run = train(FAMILY, images=20_000, settings=settings, out=tmp_path / "run", checkpoint_seconds=1e6, begin_only=True)
+    images = images_of(run)
+    playing = going_on(run, images, torch.device("cpu"), lambda *_: None, FAMILY)
+    for _ in range(20_000 // 64 // 4 + 5):  # within the row, and within a window of the log
+        next(playing)
+    playing.close()
+    assert run.state().scalars["images"] == 0
+    assert resume(run, family=FAMILY).done["status"] == "diverged"
+    assert run.state().scalars["images"] == 0
+
+
+def test_players_without_gradients_or_parameters_are_in_nobodys_way():
+    found, skip = not_finite([[], [torch.tensor([torch.nan])], []], torch.device("cpu"))
+    assert found.tolist() == [0.0, 1.0, 0.0]
+    assert skip.item() == 1.0
+    found, skip = not_finite([[]], torch.device("cpu"))
+    assert (found.tolist(), skip.item()) == ([0.0], 0.0)
+
+
+def test_a_window_of_many_scalars_comes_back_in_its_order(digits: Images):
+    game = Game(build(find("vae"), find("vae").Config(), digits, 0), digits, 0, 10_000, torch.device("cpu"))
+    game.window = [{f"scalar{i}": torch.tensor(float(i)) for i in range(130)} for _ in range(12)]
+    state = game.state()
+    found = window_in(State(dict(sorted(state.tensors.items())), state.scalars), torch.device("cpu"))
+    assert [list(each) for each in found] == [list(each) for each in game.window]
+
+
+def test_a_sum_that_overflows_is_no_divergence(digits: Images):
+    game = Game(build(find("vae"), find("vae").Config(), digits, 0), digits, 0, 10_000, torch.device("cpu"))
+    for v in game.optimisers["vae"].v:
+        v.fill_(3e38)
+    assert game.broken_weights() == []
+    game.optimisers["vae"].v[0].view(-1)[0] = torch.inf
+    assert game.broken_weights() == ["squared gradients of vae"]

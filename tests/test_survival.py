@@ -374,3 +374,53 @@ def test_a_run_whose_process_dies_twice_is_reported_as_failed(
     assert cli.main(["compare", model, "--resume", str(tmp_path / "c"), "-q"]) == 0
     assert not (failed.path / "failed.json").exists()
     shutil.rmtree(tmp_path / "c")
+
+
+def test_a_refused_resume_costs_nothing(tmp_path: Path):
+    run = cut_after(tmp_path / "run", 100)
+    own = [tmp_path / "run" / name for name in (".gitignore", "samples/.mine", "measures.json", "failed.json")]
+    for path in own:
+        path.write_text('{"message": "hours of work"}')
+    half_written = tmp_path / "run" / "samples" / ".0000000128.png.a1b2c3d4"
+    half_written.write_text("")
+    config = run.config
+    (tmp_path / "run" / "config.json").write_text(json.dumps({**config, "seed": 1}))
+    with pytest.raises(InputError, match="seed is 1 and was 0"):
+        resume(tmp_path / "run")
+    assert all(path.exists() for path in own)
+    assert not half_written.exists()
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    resume(tmp_path / "run")
+    assert [path.name for path in own if path.exists()] == [".gitignore", ".mine"]
+
+
+def test_a_run_of_another_seed_is_no_part_of_a_comparison(tmp_path: Path):
+    compare(["vae"], images=256, out=tmp_path / "c")
+    path = tmp_path / "c" / "runs" / "vae-seed0" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "seed": 7}))
+    with pytest.raises(InputError, match="seed is 0 and was 7"):
+        resume_comparison(tmp_path / "c")
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_not_taken_for_damaged(tmp_path: Path, monkeypatch):
+    cut_after(tmp_path / "run", 100)
+    before = (tmp_path / "run" / "state.safetensors").read_bytes()
+
+    def too_many_open(*_: Any, **__: Any) -> Any:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("likelier.run.safetensors.safe_open", too_many_open)
+        with pytest.raises((OSError, InputError), match="Too many open files"):
+            resume(tmp_path / "run")
+    assert (tmp_path / "run" / "state.safetensors").read_bytes() == before
+
+
+def test_a_folder_that_could_not_be_filled_is_not_there(tmp_path: Path):
+    def full(folder: Path) -> None:
+        assert (folder / "config.json").exists()
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(InputError, match="No space left"):
+        make_folder(tmp_path / "run", {"config.json": {}}, full)
+    assert list(tmp_path.iterdir()) == []

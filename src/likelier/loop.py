@@ -374,7 +374,7 @@ def turns_of(
     """Play until the budget is spent, from wherever `game` stands, and record everything in `run`; pause at every turn.
 
     Logs are means over a window of turns, and nothing that depends on the clock reaches metrics.jsonl. Whoever closes
-    this at a pause leaves a checkpoint of that very turn.
+    this at a pause leaves a checkpoint of that very turn, unless updates are just being left out.
     """
     batch = game.step.batch
     window_length = min(100, -(-game.budget // (WINDOWS * batch)))
