@@ -53,7 +53,7 @@ def test_a_sick_training_is_told_what_it_has_and_what_helps(why: str, tmp_path: 
 
 
 def test_it_is_said_at_the_end_and_in_reports_of_what_is_measured_and_what_is_not(likelier, tmp_path: Path):
-    outcome = likelier("train", "gan", "--set", "lr=0.1", "--images", 20_000, "--out", "sick", "-q")
+    outcome = likelier("train", "gan", "--set", "lr=0.1", "--images", 40_000, "--out", "sick", "-q")
     assert [line.partition(":")[0] for line in outcome.err.splitlines()] == [
         "mode collapse",
         "the discriminator has won",

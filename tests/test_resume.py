@@ -179,7 +179,7 @@ def test_what_was_measured_of_an_earlier_state_is_forgotten(tmp_path: Path):
     run = train("vae", images=256, out=tmp_path / "run")
     (run.path / "done").unlink()
     (run.path / "measures.json").write_text("{}")
-    (run.path / "samples" / ".0000000000.png.half").write_bytes(b"cut")
+    (run.path / "samples" / ".0000000000.png.a1b2c3d4").write_bytes(b"cut")
     resume(run)
     assert not (run.path / "measures.json").exists()
     assert not list(run.path.glob("samples/.*"))

@@ -47,7 +47,7 @@ def name_from(text: str) -> str:
 
 def check_class(name: object) -> str:
     """The name of a class; InputError for one that would not be seen, would steer a terminal, or fill the page."""
-    if not isinstance(name, str) or not name.isprintable() or not name.strip() or len(name) > LONGEST_CLASS:
+    if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= LONGEST_CLASS:
         raise InputError(
             f"{name!r:.100} cannot be the name of a class: wanted a text of readable characters in one line"
         )

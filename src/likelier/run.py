@@ -15,6 +15,7 @@
 A run knows no model: its state is named tensors and scalars.
 """
 
+import errno
 import hashlib
 import json
 import math
@@ -102,6 +103,10 @@ class State:
             found, wanted = state.digest(), metadata["sha256"]
         except FileNotFoundError:
             raise InputError(f"{path} is missing: the run has no checkpoint to go on from") from None
+        except OSError as error:  # one that may pass says nothing of the content
+            if error.errno != errno.EINVAL:
+                raise
+            raise InputError(f"{path} is no checkpoint ({error.strerror}); train the run anew") from None
         except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise InputError(f"{path} is no checkpoint, or a broken one ({error}); train the run anew") from None
         if found != wanted:
