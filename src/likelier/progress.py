@@ -43,13 +43,15 @@ class Terminal:
         self.unit = "images"
 
     def __enter__(self) -> "Terminal":
-        self.bar.start()
+        if self.console.is_terminal:
+            self.bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.bar.stop()
+        if self.console.is_terminal:  # or older versions of rich print an empty line
+            self.bar.stop()
 
     def stage(self, name: str) -> None:
         """Something without a measure of its own begins."""
