@@ -158,12 +158,7 @@ def build_parser() -> Parser:
     """All commands and their options."""
     parser = Parser(prog="likelier", description=OVERVIEW)
     common_options(parser)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-
-    def command(name: str, summary: str) -> Parser:
-        found: Parser = commands.add_parser(name, help=summary, description=summary)
-        common_options(found)
-        return found
+    command = adder(parser.add_subparsers(dest="command", metavar="COMMAND", required=True))
 
     compare = command("compare", "Train several families on the same data with the same budget, and write a report.")
     compare.add_argument("families", nargs="*", type=text, metavar="FAMILY", help="default: vae gan dcgan vae_gan")
@@ -241,15 +236,21 @@ def build_parser() -> Parser:
     return parser
 
 
-def data_actions(data: Parser) -> None:
-    """What `likelier data` does besides listing; each action has its function in data_commands.py."""
-    actions = data.add_subparsers(dest="action", metavar="ACTION|NAME|PATH", required=False)
-    data.otherwise = "describe"
+def adder(group: "argparse._SubParsersAction[Parser]") -> Callable[[str, str], Parser]:
+    """A function that adds a command, or an action of one, by its name and what it does."""
 
-    def action(name: str, summary: str) -> Parser:
-        found: Parser = actions.add_parser(name, help=summary, description=summary)
+    def add(name: str, summary: str) -> Parser:
+        found = group.add_parser(name, help=summary, description=summary)
         common_options(found)
         return found
+
+    return add
+
+
+def data_actions(data: Parser) -> None:
+    """What `likelier data` does besides listing; each action has its function in data_commands.py."""
+    action = adder(data.add_subparsers(dest="action", metavar="ACTION|NAME|PATH", required=False))
+    data.otherwise = "describe"
 
     describe = action("describe", "Describe one set in figures.")
     data_options(describe)
@@ -275,13 +276,8 @@ def data_actions(data: Parser) -> None:
 
 def runs_actions(runs: Parser) -> None:
     """What `likelier runs` does; each action has its function in runs_commands.py."""
-    actions = runs.add_subparsers(dest="action", metavar="ACTION|FOLDER", required=False)
+    action = adder(runs.add_subparsers(dest="action", metavar="ACTION|FOLDER", required=False))
     runs.otherwise = "list"
-
-    def action(name: str, summary: str) -> Parser:
-        found: Parser = actions.add_parser(name, help=summary, description=summary)
-        common_options(found)
-        return found
 
     listing = action("list", "List the runs in folders: how each stands, its size, its last figure.")
     listing.add_argument("folders", nargs="*", type=text, metavar="FOLDER", help="default: runs")
