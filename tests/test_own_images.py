@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 import torch
 from PIL import Image
@@ -67,6 +68,8 @@ def test_every_mode_of_a_grey_ramp_is_the_ramp(tmp_path: Path, mode: str):
         picture.save(file := tmp_path / "x.tif")
     else:
         file = saved(tmp_path / ("x.tif" if mode in ("CMYK", "YCbCr") else "x.png"), ramp, mode)
+    if mode == "YCbCr" and tuple(map(int, PIL.__version__.split(".")[:2])) < (12, 1):
+        pytest.skip("Pillow before 12.1 calls every YCbCr TIFF truncated, those that it writes itself too")
     for channels in (1, 3):
         found = decoded(file, Options(channels=channels))
         assert found.shape == (channels, 16, 16)

@@ -40,7 +40,7 @@ def npy(array: np.ndarray) -> bytes:
 
 def npz(**arrays: np.ndarray) -> bytes:
     out = io.BytesIO()
-    np.savez(out, **arrays, allow_pickle=True)
+    np.savez(out, **arrays)
     return out.getvalue()
 
 
