@@ -65,7 +65,8 @@ class Watch:
         if self.judge is not None or isinstance(family, Scores):
             drawn = samples_of(family, len(self.held_out))
             scalars |= self.distance(drawn) | self.judgement(family, drawn)
-            scalars["diversity"] = spread(drawn) / self.spread if self.spread else math.nan
+            if self.spread:
+                scalars["diversity"] = spread(drawn) / self.spread
         return scalars
 
     def distance(self, drawn: Float[Tensor, "n c h w"]) -> dict[str, float]:
@@ -103,7 +104,7 @@ class Watch:
 
 def spread(x: Float[Tensor, "n c h w"]) -> float:
     """The variance of a pixel over images, the mean of all pixels: images that are all the same have none."""
-    return x.flatten(1).var(0).mean().item()
+    return x.flatten(1).var(0).mean().item() if len(x) > 1 else 0.0
 
 
 def samples_of(family: Family, n: int) -> Float[Tensor, "n c h w"]:
@@ -131,7 +132,7 @@ def encoding_scalars(family: Family, x: Float[Tensor, "b c h w"]) -> dict[str, f
     q = family.encode(x)
     if isinstance(q, Normal) and has_standard_prior(family):
         scalars["kl"] = kl_to_standard_normal(q.mu, q.log_var).sum(1).mean().item()
-        if bool(q.mu.isfinite().all()):
+        if len(x) > 1 and bool(q.mu.isfinite().all()):
             scalars["active_units"] = metrics.active_units(q.mu)
     return scalars
 

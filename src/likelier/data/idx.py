@@ -224,6 +224,8 @@ def read(path: Path, file: str) -> tuple[Tensor, str]:
     try:
         with opened(path, file) as (content, most):
             return parse(path, content, 3 if "images" in file else 1, most)
+    except InputError:  # which is a ValueError, and says all
+        raise
     except BROKEN as error:
         raise InputError(f"{path} cannot be read: {error}; fetch it again") from None
 

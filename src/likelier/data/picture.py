@@ -170,6 +170,8 @@ def unreadable(file: Path, error: Exception) -> InputError:
     """What is said of a file that Pillow does not take."""
     if isinstance(error, UnidentifiedImageError):
         return InputError(f"{file} is no picture, or is damaged")
+    if isinstance(error, Image.DecompressionBombError):  # Pillow's own limit, which is higher, and names attacks
+        return InputError(f"{file} claims more pixels than anybody needs here: wanted at most {LARGEST:,} in all")
     reason = " ".join(str(error).split())[:200]
     return InputError(f"{file} cannot be decoded: {reason or type(error).__name__}")
 

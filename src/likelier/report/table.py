@@ -137,11 +137,14 @@ def _measure_row(key: str, groups: Sequence[Group], footnotes: Footnotes) -> Row
     better = first.better if first and key not in NEVER_BEST else ""
     ranks = [_rank(group, key, better) for group in groups]
     best = _best(ranks, better)
+    reads = [rank if rank is None or math.isinf(rank) else show(rank) for rank in ranks]
+    # Not by digits that nobody sees: what reads like the best is marked with it, unless everything does.
+    marked = None if best is None or len(set(reads) - {None}) < 2 else reads[ranks.index(best)]
     cells = tuple(
-        _with_noise(over_seeds(of_group, len(group.runs), show, rank is not None and rank == best), group, key)
+        _with_noise(over_seeds(of_group, len(group.runs), show, marked is not None and read == marked), group, key)
         if of_group
         else Cell("n/a", gap=footnotes.number(_why_not(group, key)))
-        for group, of_group, rank in zip(groups, values, ranks, strict=True)
+        for group, of_group, read in zip(groups, values, reads, strict=True)
     )
     return Row(
         label=_capital(first.label if first else key.replace("_", " ")),
