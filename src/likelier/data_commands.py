@@ -113,7 +113,8 @@ def counted(audience: Terminal, what: str, unit: str) -> OnProgress:
 
 def fetch(given: Given) -> None:
     """`likelier data fetch NAME`: what is here already is left as it is."""
-    name, root = given["data"], given.get("data_root")
+    asked, root = given["data"], given.get("data_root")
+    name = sources.stored_as(asked)
     sources.existing(root, name)
     if not sources.source(name).ON_DISK:
         raise InputError(f"{name} comes with the package: there is nothing to fetch")
@@ -127,6 +128,9 @@ def fetch(given: Given) -> None:
         else:
             fetch_files(REMOTES[name], folder, audience)
             found = found_after_fetching(name, root, folder, audience)
+        if asked != name:
+            audience.note(f"{asked} is made from {name}, and has no files of its own")
+            found = sources.find(asked, root)
     if given.get("json"):
         print_json(description(found.images) | place_of(found))
     else:

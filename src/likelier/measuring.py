@@ -9,7 +9,6 @@ schema of `measures.json`.
 import io
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,9 @@ from likelier.evidence import Evidence, Measure
 from likelier.experiment import images_of, load
 from likelier.family import Decodes, Encodes, build
 from likelier.files import read_json, write_atomically, write_json
-from likelier.images import as_uint8
+from likelier.images import Images, as_uint8
 from likelier.metrics.neighbours import nearest
+from likelier.modes import MODE_MEASURES, mode_measures
 from likelier.reference import OVERLAP, Features, Reference, Values, class_names_missing, noise_of
 from likelier.run import Run
 from likelier.stability import stability_warnings, training_stability
@@ -37,6 +37,8 @@ from likelier.watch import has_standard_prior
 
 FORMAT = 2
 SHOWN = 64
+NAMED = 26
+"""Missing classes that a warning names."""
 PAIRS = 16
 
 OnStage = Callable[[str], None]
@@ -55,6 +57,7 @@ SAMPLE_MEASURES = {  # key: (short name, label, unit, better)
     "copied_share": ("copied", "share of copies", "", "lower"),
     "authenticity": ("authenticity", "authenticity", "", ""),
     "data_copying_ct": ("ct", "data copying C_T", "standard deviations", ""),
+    **MODE_MEASURES,
 }
 SHORT_NAMES = {
     **{short: (key,) for key, (short, *_) in SAMPLE_MEASURES.items()},
@@ -63,6 +66,8 @@ SHORT_NAMES = {
 }
 """How some measures are named where they are chosen: as the field does, and as full names begin."""
 ALL = (*SAMPLE_MEASURES, *CODE_MEASURES)
+FROM_MORE = frozenset({"frechet_distance", *MODE_MEASURES})
+"""Measures that want more samples than N: for the noise of a distance, and to count modes."""
 
 
 def measure(
@@ -100,19 +105,20 @@ def measure(
     >>> [m["label"] for m in measures][:4]
     ['Fréchet distance', 'Fréchet distance, N → ∞', 'kernel distance', 'precision']
     """
-    keys = tuple(ALL) if only is None else chosen_measures(only)
+    asked = None if only is None else chosen_measures(only)
     run = run if isinstance(run, Run) else Run.open(run)
     images = images_of(run, reference.images if data is None and reference is not None else data, data_root)
     model = load(run, family)
     if reference is None:
         on_stage("extractor")
         reference = Reference(images)
+    keys = usual(images) if asked is None else asked
     untrained = build(type(model), model.config, images, run.config["seed"]).eval().requires_grad_(False)
     evidence = Evidence(model, untrained, reference)
     found: list[Measure] = []
     if of_samples := chosen(keys, SAMPLE_MEASURES):
         on_stage("samples")
-        fresh = evidence.fresh_samples() if "frechet_distance" in keys else []
+        fresh = evidence.fresh_samples() if not FROM_MORE.isdisjoint(keys) else []
         found += sample_measures(reference, evidence.samples, evidence.features, fresh, of_samples)
     if of_codes := chosen(keys, CODE_MEASURES):
         on_stage("codes")
@@ -157,6 +163,11 @@ def chosen_measures(names: Collection[str], among: Collection[str] = ALL) -> tup
     return tuple(key for key in among if key in found)
 
 
+def usual(images: Images) -> tuple[str, ...]:
+    """The keys of what is measured without being asked for: all, but of modes only where images are stacked."""
+    return tuple(key for key in ALL if key not in MODE_MEASURES or images.stacked_from is not None)
+
+
 def chosen(keys: Collection[str], among: Collection[str]) -> tuple[str, ...]:
     """Those of the keys that are among others, in the order of these."""
     return tuple(key for key in among if key in keys)
@@ -173,7 +184,8 @@ def measure_images(
     Args:
         fake: as many images as `reference.n`, of the shape of its image set; they are taken as they are.
         reference: what they are held against.
-        fresh: other such sets of the same model, if there are any, from which the noise of the distance is told.
+        fresh: other such sets of the same model, if there are any, from which the noise of the distance is told; modes
+            are counted in them too, and in a last set that is smaller.
         only: names of measures of samples, as in `measure`.
 
     Raises:
@@ -187,9 +199,10 @@ def measure_images(
     """
     if len(fake) != reference.n:
         raise InputError(f"{len(fake)} images for a reference of {reference.n}: wanted as many")
-    keys = tuple(SAMPLE_MEASURES) if only is None else chosen_measures(only, SAMPLE_MEASURES)
+    every = chosen(usual(reference.images), SAMPLE_MEASURES)
+    keys = every if only is None else chosen_measures(only, SAMPLE_MEASURES)
     seen = reference.view(fake)
-    found = sample_measures(reference, fake, seen, fresh if "frechet_distance" in keys else [], keys)
+    found = sample_measures(reference, fake, seen, fresh, keys)
     result = {
         "format": FORMAT,
         "conditions": reference.conditions,
@@ -210,13 +223,16 @@ def sample_measures(
     values: Values | None = None
     elsewhere: dict[str, float] = {}
     noise: float | None = None
+    others: list[Features] = []
     if fake is not None and seen is not None:
         values = reference.against(seen, keys) | reference.copying(seen.vectors, keys)
         elsewhere = reference.distances_elsewhere(fake) if "frechet_distance" in keys else {}
-        others = (reference.extractor.features(images) for images in fresh)
-        noise = noise_of(reference.distances(chain([seen.vectors], others))) if fresh else None
+        others = [seen, *(reference.view(images) for images in fresh if not FROM_MORE.isdisjoint(keys))]
+        if "frechet_distance" in keys:
+            whole = (each.vectors for each in others if len(each.vectors) == reference.n)
+            noise = noise_of(reference.distances(whole))
     floors = reference.floors_of(keys)
-    return [
+    found = [
         Measure(
             key,
             f"{short}_{reference.suffix}",
@@ -230,8 +246,9 @@ def sample_measures(
             elsewhere=elsewhere if key == "frechet_distance" and elsewhere else None,
         )
         for key, (short, label, unit, better) in SAMPLE_MEASURES.items()
-        if key in keys
+        if key in keys and key not in MODE_MEASURES
     ]
+    return found + mode_measures(reference, others, keys)
 
 
 def why_no_value(reference: Reference, values: Values | None, key: str) -> str | None:
@@ -303,7 +320,9 @@ def class_warnings(reference: Reference, fake: Features) -> list[str]:
     missing = class_names_missing(classes, counts, real)
     if not missing:
         return []
-    return [f"classes without a single sample: {', '.join(missing)}; too short a training, or modes that were dropped"]
+    told = ", ".join(missing if len(missing) <= NAMED else [*missing[:NAMED], "…"])
+    many = f"{len(missing):,} of {len(classes):,} " if len(missing) > NAMED else ""
+    return [f"{many}classes without a single sample: {told}; too short a training, or modes that were dropped"]
 
 
 def copying_warnings(found: Sequence[Measure]) -> list[str]:
