@@ -28,8 +28,8 @@ from likelier.family import Decodes, Encodes, build
 from likelier.files import read_json, write_atomically, write_json
 from likelier.images import Images, as_uint8
 from likelier.metrics.neighbours import nearest
-from likelier.modes import MODE_MEASURES, mode_measures
-from likelier.reference import OVERLAP, Features, Reference, Values, class_names_missing, noise_of
+from likelier.modes import MODE_MEASURES, mode_measures, mode_warnings
+from likelier.reference import OF_CLASSES, OVERLAP, Features, Reference, Values, class_names_missing, noise_of
 from likelier.run import Run
 from likelier.stability import stability_warnings, training_stability
 from likelier.verdict import COPIES_ALLOWED
@@ -37,8 +37,6 @@ from likelier.watch import has_standard_prior
 
 FORMAT = 2
 SHOWN = 64
-NAMED = 26
-"""Missing classes that a warning names."""
 PAIRS = 16
 
 OnStage = Callable[[str], None]
@@ -130,7 +128,7 @@ def measure(
         "conditions": {**reference.conditions, "sample_seed": 0},
         "measures": [asdict(m) for m in found],
         "stability": stability,
-        "warnings": outcome_warnings(run) or [*said, *copying_warnings(found), *stability_warnings(stability)],
+        "warnings": outcome_warnings(run) or [*said, *of_figures(found), *stability_warnings(stability)],
     }
     if only is not None:
         return {**result, "only": list(keys)}
@@ -164,8 +162,9 @@ def chosen_measures(names: Collection[str], among: Collection[str] = ALL) -> tup
 
 
 def usual(images: Images) -> tuple[str, ...]:
-    """The keys of what is measured without being asked for: all, but of modes only where images are stacked."""
-    return tuple(key for key in ALL if key not in MODE_MEASURES or images.stacked_from is not None)
+    """The keys of what is measured without being asked for: of classes, or in their place of the modes of stacks."""
+    others = MODE_MEASURES if images.stacked_from is None else OF_CLASSES
+    return tuple(key for key in ALL if key not in others)
 
 
 def chosen(keys: Collection[str], among: Collection[str]) -> tuple[str, ...]:
@@ -176,7 +175,7 @@ def chosen(keys: Collection[str], among: Collection[str]) -> tuple[str, ...]:
 def measure_images(
     fake: UInt8[Tensor, "n c h w"],
     reference: Reference,
-    fresh: Sequence[UInt8[Tensor, "n c h w"]] = (),
+    fresh: Sequence[UInt8[Tensor, "_ c h w"]] = (),
     only: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """The measures of images that any other program made: what `measures.json` holds, for them.
@@ -207,7 +206,7 @@ def measure_images(
         "format": FORMAT,
         "conditions": reference.conditions,
         "measures": [asdict(m) for m in found],
-        "warnings": [*spread_warnings(reference, seen), *class_warnings(reference, seen), *copying_warnings(found)],
+        "warnings": [*spread_warnings(reference, seen), *class_warnings(reference, seen), *of_figures(found)],
     }
     return result if only is None else {**result, "only": list(keys)}
 
@@ -216,7 +215,7 @@ def sample_measures(
     reference: Reference,
     fake: UInt8[Tensor, "n c h w"] | None,
     seen: Features | None,
-    fresh: Sequence[UInt8[Tensor, "n c h w"]],
+    fresh: Sequence[UInt8[Tensor, "_ c h w"]],
     keys: Collection[str],
 ) -> list[Measure]:
     """Measures of samples, in the order of SAMPLE_MEASURES; `fake` is None where the samples are not finite."""
@@ -314,15 +313,20 @@ def still(fake: Float[Tensor, "n d"], real: Float[Tensor, "m d"]) -> Bool[Tensor
 
 
 def class_warnings(reference: Reference, fake: Features) -> list[str]:
-    """That classes are missing."""
+    """That classes are missing; of stacked images that is for `mode_warnings`: N are too few for a thousand classes."""
+    if reference.images.stacked_from is not None:
+        return []
     classes = reference.images.classes
     counts, real = fake.counts(len(classes)), reference.train.counts(len(classes))
     missing = class_names_missing(classes, counts, real)
     if not missing:
         return []
-    told = ", ".join(missing if len(missing) <= NAMED else [*missing[:NAMED], "…"])
-    many = f"{len(missing):,} of {len(classes):,} " if len(missing) > NAMED else ""
-    return [f"{many}classes without a single sample: {told}; too short a training, or modes that were dropped"]
+    return [f"classes without a single sample: {', '.join(missing)}; too short a training, or modes that were dropped"]
+
+
+def of_figures(found: Sequence[Measure]) -> list[str]:
+    """The warnings that figures themselves give."""
+    return [*mode_warnings(found), *copying_warnings(found)]
 
 
 def copying_warnings(found: Sequence[Measure]) -> list[str]:

@@ -56,6 +56,18 @@ def mode_measures(reference: Reference, seen: Sequence[Features], keys: Collecti
     ]
 
 
+def mode_warnings(found: Sequence[Measure]) -> list[str]:
+    """That the samples lack modes which real images have."""
+    for measure in found:
+        real = (measure.floor or {}).get("train–test")
+        if measure.key == "modes" and measure.value is not None and real is not None and measure.value < real:
+            return [
+                f"the samples have {measure.value:,.0f} modes, as many real images {real:,.0f}: too short a training, "
+                "or modes that were dropped"
+            ]
+    return []
+
+
 def why_no_modes(reference: Reference, seen: Sequence[Features]) -> str | None:
     """Why modes cannot be counted, or None if they can."""
     if reference.images.stacked_from is None:
