@@ -62,8 +62,8 @@ def mode_warnings(found: Sequence[Measure]) -> list[str]:
         real = (measure.floor or {}).get("train–test")
         if measure.key == "modes" and measure.value is not None and real is not None and measure.value < real:
             return [
-                f"the samples have {measure.value:,.0f} modes, as many real images {real:,.0f}: too short a training, "
-                "or modes that were dropped"
+                f"of the {real:,.0f} modes that as many real images have, the samples have {measure.value:,.0f}: too "
+                "short a training, or modes that were dropped"
             ]
     return []
 
