@@ -18,7 +18,7 @@ SAMPLED = 26_000
 """Samples whose modes are counted, where there are so many."""
 
 MODE_MEASURES = {  # key: (short name, label, unit, better)
-    "modes": ("modes", "modes, of 1,000", "", "higher"),
+    "modes": ("modes", "modes", "", "higher"),
     "modes_kl": ("modes_kl", "reverse KL of modes", "nats", "lower"),
 }
 
@@ -44,7 +44,7 @@ def mode_measures(reference: Reference, seen: Sequence[Features], keys: Collecti
         Measure(
             key,
             f"{short}_{reference.extractor.name}_train_n{n}_u8",
-            label,
+            f"{label} in {n:,} samples",
             values.get(key),
             unit,
             better,
