@@ -24,7 +24,7 @@ ROOMS = [  # from the ground up: a room may import from those above it in this l
     {"families", "loop", "watch", "report", "describe", "reference", "samples", "looking"},
     {"rehearsal", "parent"},
     {"experiment"},
-    {"evidence", "codes", "measuring", "estimating", "tables"},
+    {"evidence", "codes", "modes", "measuring", "estimating", "tables"},
     {"housekeeping"},
     {"side_by_side"},
     {"comparison"},

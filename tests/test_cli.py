@@ -189,7 +189,7 @@ def test_a_family_by_its_dotted_path(likelier: Likelier) -> None:
 def test_data_lists_what_is_here_and_what_is_not(likelier: Likelier, idx_folder: MakeFolder) -> None:
     listed = likelier("data").out
     assert "1,198 + 599 images of 1×8×8, 10 classes" in listed
-    assert listed.count("not here: ") == 5
+    assert listed.count("not here: ") == 6
     described = likelier("data", idx_folder({"README": b"other things"})).out
     assert "1×8×8" in described
     assert "4: 0, 1, 2, 3" in described

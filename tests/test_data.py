@@ -55,7 +55,7 @@ def test_digits_are_split_and_not_changed() -> None:
 
 def test_every_named_set_has_its_source() -> None:
     like_mnist = dict.fromkeys(("mnist", "fashion-mnist", "kmnist", "emnist-letters"), "idx")
-    assert sources() == {"digits": "digits", "cifar10": "cifar10", **like_mnist}
+    assert sources() == {"digits": "digits", "cifar10": "cifar10", "stacked-mnist": "stacked_mnist", **like_mnist}
 
 
 @pytest.mark.parametrize(("name", "near"), [("minst", "mnist"), ("MNIST", "mnist"), ("fashionmnist", "fashion-mnist")])

@@ -52,12 +52,12 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[Text]:
 def test_images_stand_upright_beside_the_name_of_their_class(written: list[Text], classes: int):
     images = flags(classes, 2)
     sheet = drawn(images)
-    shown = min(classes, MOST_CLASSES)
+    shown = range(classes) if classes <= MOST_CLASSES else [label * 5 // 2 for label in range(MOST_CLASSES)]
     heights = {words: y for y, words in written}
-    assert [name for name in heights if name.startswith("flag ")] == [f"flag {i}" for i in range(shown)]
+    assert [name for name in heights if name.startswith("flag ")] == [f"flag {i}" for i in shown]
     assert ("and 60 more classes" in heights) == (classes == 100)
     assert max(heights.values()) < len(sheet)
-    for label in range(shown):
+    for label in shown:
         y, x = heights[f"flag {label}"], MARGIN + LABEL
         for left in (x, x + 64 + GAP):  # both of them, eight times as large as they are
             assert (sheet[y : y + 32, left : left + 32] == 255).all()

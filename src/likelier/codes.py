@@ -83,6 +83,8 @@ def why_no_value(evidence: Evidence, key: str, taken: bool) -> str:
     if not encodes_and_decodes(evidence.family):
         return "it has no encoder"
     if key in OF_CLASSES:
+        if evidence.images.stacked_from is not None:
+            return f"{len(evidence.images.classes):,} classes have too few images each to be told from codes"
         return "the images have no classes"
     if key == "reconstruction_ssim":
         return f"its window of 11 pixels is larger than images of {evidence.images.shape[1]}×{evidence.images.shape[2]}"
@@ -95,8 +97,8 @@ def encodes_and_decodes(family: Family) -> bool:
 
 
 def has_classes(evidence: Evidence) -> bool:
-    """Whether there are classes that codes could hold."""
-    return len(torch.unique(evidence.probe_test.labels)) > 1
+    """Whether there are classes that codes could hold, and that what is probed has images enough of."""
+    return evidence.images.stacked_from is None and len(torch.unique(evidence.probe_test.labels)) > 1
 
 
 def values_of(evidence: Evidence, keys: Collection[str]) -> dict[str, float]:

@@ -59,6 +59,8 @@ FIGURES = {
     "density": "density",
     "coverage": "coverage",
     "class_histogram_kl": "class KL",
+    "modes": "modes",
+    "modes_kl": "modes KL",
     "copied_share": "copies",
     "reconstruction_mse": "MSE",
     "elbo": "ELBO",

@@ -14,7 +14,7 @@ from likelier.fetching import Listener, OnProgress, Remote
 from likelier.fetching import fetch as fetch_file
 from likelier.files import write_atomically
 from likelier.images import Images
-from likelier.looking import contact_sheet, statistics, written_as_numbers
+from likelier.looking import contact_sheet, shown_of, statistics, written_as_numbers
 from likelier.packing import pack as pack_images
 from likelier.progress import Terminal, table
 from likelier.stopping import saying
@@ -70,8 +70,13 @@ def show(given: Given) -> None:
 
 def print_statistics(found: Given) -> None:
     """A row for each class, then what holds of all."""
-    rows = [[c["name"], f"{c['train']:,}", f"{c['test']:,}"] for c in found["classes"]]
-    table(found["name"], ["class", "train", "test"], rows)
+    classes = found["classes"]
+    shown = [classes[label] for label in shown_of(len(classes))]
+    table(found["name"], ["class", "train", "test"], [[c["name"], f"{c['train']:,}", f"{c['test']:,}"] for c in shown])
+    if len(shown) < len(classes):
+        counts = [(min(each), max(each)) for each in ([c[part] for c in classes] for part in ("train", "test"))]
+        of_each = " and ".join(f"{low:,} to {high:,}" for low, high in counts)
+        print(f"classes      {len(classes):,} with {of_each} images; above are some of them, --json has all")
     print(f"shape        {'×'.join(map(str, found['shape']))}")
     channels = ("grey",) if len(found["mean"]) == 1 else ("red", "green", "blue")
     for name, mean, deviation in zip(channels, found["mean"], found["std"], strict=True):
@@ -113,7 +118,8 @@ def counted(audience: Terminal, what: str, unit: str) -> OnProgress:
 
 def fetch(given: Given) -> None:
     """`likelier data fetch NAME`: what is here already is left as it is."""
-    name, root = given["data"], given.get("data_root")
+    asked, root = given["data"], given.get("data_root")
+    name = sources.stored_as(asked)
     sources.existing(root, name)
     if not sources.source(name).ON_DISK:
         raise InputError(f"{name} comes with the package: there is nothing to fetch")
@@ -127,6 +133,9 @@ def fetch(given: Given) -> None:
         else:
             fetch_files(REMOTES[name], folder, audience)
             found = found_after_fetching(name, root, folder, audience)
+        if asked != name:
+            audience.note(f"{asked} is made from {name}, and has no files of its own")
+            found = sources.find(asked, root)
     if given.get("json"):
         print_json(description(found.images) | place_of(found))
     else:
@@ -249,7 +258,7 @@ def in_words(found: Given) -> str:
         return f"not here: {found['not_here']}"
     size, classes = "×".join(map(str, found["shape"])), len(found["classes"])
     words = (
-        f"{found['train']:,} + {found['test']:,} images of {size}, {classes} classes, digest {found['digest'][:12]}…"
+        f"{found['train']:,} + {found['test']:,} images of {size}, {classes:,} classes, digest {found['digest'][:12]}…"
     )
     where = f"{found['whose']} ({found['path']})" if found["path"] else found["whose"]
     return f"{words}, in {where}{'' if found['verified'] else '; ' + sources.UNVERIFIED}"

@@ -123,6 +123,8 @@ class Images:
     """What was decided or passed over when it was read, for the user to know."""
     found: str | None = None
     """The digest of what was found there: images that were changed in Python since then are others."""
+    stacked_from: "Images | None" = None
+    """The set of which each channel of these images is one; a class is then a combination of classes of that set."""
 
     def __post_init__(self) -> None:
         check_name(self.name)

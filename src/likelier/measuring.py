@@ -9,7 +9,6 @@ schema of `measures.json`.
 import io
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,10 @@ from likelier.evidence import Evidence, Measure
 from likelier.experiment import images_of, load
 from likelier.family import Decodes, Encodes, build
 from likelier.files import read_json, write_atomically, write_json
-from likelier.images import as_uint8
+from likelier.images import Images, as_uint8
 from likelier.metrics.neighbours import nearest
-from likelier.reference import OVERLAP, Features, Reference, Values, class_names_missing, noise_of
+from likelier.modes import MODE_MEASURES, mode_measures, mode_warnings
+from likelier.reference import OF_CLASSES, OVERLAP, Features, Reference, Values, class_names_missing, noise_of
 from likelier.run import Run
 from likelier.stability import stability_warnings, training_stability
 from likelier.verdict import COPIES_ALLOWED
@@ -55,6 +55,7 @@ SAMPLE_MEASURES = {  # key: (short name, label, unit, better)
     "copied_share": ("copied", "share of copies", "", "lower"),
     "authenticity": ("authenticity", "authenticity", "", ""),
     "data_copying_ct": ("ct", "data copying C_T", "standard deviations", ""),
+    **MODE_MEASURES,
 }
 SHORT_NAMES = {
     **{short: (key,) for key, (short, *_) in SAMPLE_MEASURES.items()},
@@ -63,6 +64,8 @@ SHORT_NAMES = {
 }
 """How some measures are named where they are chosen: as the field does, and as full names begin."""
 ALL = (*SAMPLE_MEASURES, *CODE_MEASURES)
+FROM_MORE = frozenset({"frechet_distance", *MODE_MEASURES})
+"""Measures that want more samples than N: for the noise of a distance, and to count modes."""
 
 
 def measure(
@@ -100,19 +103,20 @@ def measure(
     >>> [m["label"] for m in measures][:4]
     ['Fréchet distance', 'Fréchet distance, N → ∞', 'kernel distance', 'precision']
     """
-    keys = tuple(ALL) if only is None else chosen_measures(only)
+    asked = None if only is None else chosen_measures(only)
     run = run if isinstance(run, Run) else Run.open(run)
     images = images_of(run, reference.images if data is None and reference is not None else data, data_root)
     model = load(run, family)
     if reference is None:
         on_stage("extractor")
         reference = Reference(images)
+    keys = usual(images) if asked is None else asked
     untrained = build(type(model), model.config, images, run.config["seed"]).eval().requires_grad_(False)
     evidence = Evidence(model, untrained, reference)
     found: list[Measure] = []
     if of_samples := chosen(keys, SAMPLE_MEASURES):
         on_stage("samples")
-        fresh = evidence.fresh_samples() if "frechet_distance" in keys else []
+        fresh = evidence.fresh_samples() if not FROM_MORE.isdisjoint(keys) else []
         found += sample_measures(reference, evidence.samples, evidence.features, fresh, of_samples)
     if of_codes := chosen(keys, CODE_MEASURES):
         on_stage("codes")
@@ -124,7 +128,7 @@ def measure(
         "conditions": {**reference.conditions, "sample_seed": 0},
         "measures": [asdict(m) for m in found],
         "stability": stability,
-        "warnings": outcome_warnings(run) or [*said, *copying_warnings(found), *stability_warnings(stability)],
+        "warnings": outcome_warnings(run) or [*said, *of_figures(found), *stability_warnings(stability)],
     }
     if only is not None:
         return {**result, "only": list(keys)}
@@ -157,6 +161,12 @@ def chosen_measures(names: Collection[str], among: Collection[str] = ALL) -> tup
     return tuple(key for key in among if key in found)
 
 
+def usual(images: Images) -> tuple[str, ...]:
+    """The keys of what is measured without being asked for: of classes, or in their place of the modes of stacks."""
+    others = MODE_MEASURES if images.stacked_from is None else OF_CLASSES
+    return tuple(key for key in ALL if key not in others)
+
+
 def chosen(keys: Collection[str], among: Collection[str]) -> tuple[str, ...]:
     """Those of the keys that are among others, in the order of these."""
     return tuple(key for key in among if key in keys)
@@ -165,7 +175,7 @@ def chosen(keys: Collection[str], among: Collection[str]) -> tuple[str, ...]:
 def measure_images(
     fake: UInt8[Tensor, "n c h w"],
     reference: Reference,
-    fresh: Sequence[UInt8[Tensor, "n c h w"]] = (),
+    fresh: Sequence[UInt8[Tensor, "_ c h w"]] = (),
     only: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """The measures of images that any other program made: what `measures.json` holds, for them.
@@ -173,7 +183,8 @@ def measure_images(
     Args:
         fake: as many images as `reference.n`, of the shape of its image set; they are taken as they are.
         reference: what they are held against.
-        fresh: other such sets of the same model, if there are any, from which the noise of the distance is told.
+        fresh: other such sets of the same model, if there are any, from which the noise of the distance is told; modes
+            are counted in them too, and in a last set that is smaller.
         only: names of measures of samples, as in `measure`.
 
     Raises:
@@ -187,14 +198,15 @@ def measure_images(
     """
     if len(fake) != reference.n:
         raise InputError(f"{len(fake)} images for a reference of {reference.n}: wanted as many")
-    keys = tuple(SAMPLE_MEASURES) if only is None else chosen_measures(only, SAMPLE_MEASURES)
+    every = chosen(usual(reference.images), SAMPLE_MEASURES)
+    keys = every if only is None else chosen_measures(only, SAMPLE_MEASURES)
     seen = reference.view(fake)
-    found = sample_measures(reference, fake, seen, fresh if "frechet_distance" in keys else [], keys)
+    found = sample_measures(reference, fake, seen, fresh, keys)
     result = {
         "format": FORMAT,
         "conditions": reference.conditions,
         "measures": [asdict(m) for m in found],
-        "warnings": [*spread_warnings(reference, seen), *class_warnings(reference, seen), *copying_warnings(found)],
+        "warnings": [*spread_warnings(reference, seen), *class_warnings(reference, seen), *of_figures(found)],
     }
     return result if only is None else {**result, "only": list(keys)}
 
@@ -203,20 +215,23 @@ def sample_measures(
     reference: Reference,
     fake: UInt8[Tensor, "n c h w"] | None,
     seen: Features | None,
-    fresh: Sequence[UInt8[Tensor, "n c h w"]],
+    fresh: Sequence[UInt8[Tensor, "_ c h w"]],
     keys: Collection[str],
 ) -> list[Measure]:
     """Measures of samples, in the order of SAMPLE_MEASURES; `fake` is None where the samples are not finite."""
     values: Values | None = None
     elsewhere: dict[str, float] = {}
     noise: float | None = None
+    others: list[Features] = []
     if fake is not None and seen is not None:
         values = reference.against(seen, keys) | reference.copying(seen.vectors, keys)
         elsewhere = reference.distances_elsewhere(fake) if "frechet_distance" in keys else {}
-        others = (reference.extractor.features(images) for images in fresh)
-        noise = noise_of(reference.distances(chain([seen.vectors], others))) if fresh else None
+        others = [seen, *(reference.view(images) for images in fresh if not FROM_MORE.isdisjoint(keys))]
+        if "frechet_distance" in keys:
+            whole = (each.vectors for each in others if len(each.vectors) == reference.n)
+            noise = noise_of(reference.distances(whole))
     floors = reference.floors_of(keys)
-    return [
+    found = [
         Measure(
             key,
             f"{short}_{reference.suffix}",
@@ -230,8 +245,9 @@ def sample_measures(
             elsewhere=elsewhere if key == "frechet_distance" and elsewhere else None,
         )
         for key, (short, label, unit, better) in SAMPLE_MEASURES.items()
-        if key in keys
+        if key in keys and key not in MODE_MEASURES
     ]
+    return found + mode_measures(reference, others, keys)
 
 
 def why_no_value(reference: Reference, values: Values | None, key: str) -> str | None:
@@ -297,13 +313,20 @@ def still(fake: Float[Tensor, "n d"], real: Float[Tensor, "m d"]) -> Bool[Tensor
 
 
 def class_warnings(reference: Reference, fake: Features) -> list[str]:
-    """That classes are missing."""
+    """That classes are missing; of stacked images that is for `mode_warnings`: N are too few for a thousand classes."""
+    if reference.images.stacked_from is not None:
+        return []
     classes = reference.images.classes
     counts, real = fake.counts(len(classes)), reference.train.counts(len(classes))
     missing = class_names_missing(classes, counts, real)
     if not missing:
         return []
     return [f"classes without a single sample: {', '.join(missing)}; too short a training, or modes that were dropped"]
+
+
+def of_figures(found: Sequence[Measure]) -> list[str]:
+    """The warnings that figures themselves give."""
+    return [*mode_warnings(found), *copying_warnings(found)]
 
 
 def copying_warnings(found: Sequence[Measure]) -> list[str]:

@@ -230,11 +230,21 @@ def pack(
 def source_of(source: str | Path | Images, root: str | Path | None, options: Options, progress: OnProgress) -> Source:
     """What is to be packed: pictures where they are, everything else in memory."""
     if isinstance(source, Images):
-        return InMemory(source)
+        return in_memory(source)
     path = Path(source)
     if path.is_dir() and str(source) not in sources.sources() and sources.reader_of(path) is folders:
         return Pictures(listed(path, progress), options)
-    return InMemory(sources.load(source, root, **options.given(), progress=progress))
+    return in_memory(sources.load(source, root, **options.given(), progress=progress))
+
+
+def in_memory(images: Images) -> InMemory:
+    """A set as a source; InputError for one that a pack would make less of."""
+    if images.stacked_from is not None:
+        raise InputError(
+            f"a pack does not hold of what set the channels of {images.name} are images, without which its modes are "
+            f"not counted: use it by its name, it is made from {images.stacked_from.name} in seconds"
+        )
+    return InMemory(images)
 
 
 @contextmanager

@@ -121,7 +121,10 @@ def chosen(images: UInt8[Tensor, "m c h w"], n: int) -> UInt8[Tensor, "n c h w"]
     return images[order[:n]]
 
 
-def fresh_sets(images: UInt8[Tensor, "m c h w"], n: int, most: int) -> Sequence[UInt8[Tensor, "n c h w"]]:
-    """Further disjoint sets of `n` images, if there are so many: from them the noise of a distance is told."""
+def fresh_sets(images: UInt8[Tensor, "m c h w"], n: int, most: int) -> Sequence[UInt8[Tensor, "_ c h w"]]:
+    """Further disjoint sets of `n` images, if there are so many, and what is left of them as a last one.
+
+    From those of `n` the noise of a distance is told, from all of them how many modes there are.
+    """
     order = torch.randperm(len(images), generator=rng.generator(0, "samples of another program"))
-    return [images[part] for part in torch.split(order, n)[1:most] if len(part) == n]
+    return [images[part] for part in torch.split(order, n)[1:most]]

@@ -32,7 +32,7 @@ class Watch:
     """
 
     def __init__(self, run: Run, images: Images, judge: Extractor | None = None) -> None:
-        self.run, self.judge = run, judge
+        self.run, self.judge, self.stacked = run, judge, images.stacked_from is not None
         self.fixed = one_of_each_class(images.test)
         order = torch.randperm(len(images.test), generator=rng.generator(0, "watched images"))
         self.held_out = images.test.images[order[:HELD_OUT]]  # shuffled: a file may be sorted by class
@@ -72,7 +72,8 @@ class Watch:
     def distance(self, drawn: Float[Tensor, "n c h w"]) -> dict[str, float]:
         """The Fréchet distance of samples from as many training images, and the share of classes that no sample has.
 
-        Not a number if the samples are none.
+        Of stacked images, of which no class is common, it is the number of classes that the samples have: of 1,000, as
+        many real images have about 860. Not a number if the samples are none.
         """
         if self.judge is None or self.real is None:
             return {}
@@ -82,6 +83,8 @@ class Watch:
         found = {"fd": metrics.frechet_distance(self.real, features)}
         if classes is not None and self.common:
             found["classes_missing"] = len(self.common - set(classes.tolist())) / len(self.common)
+        if classes is not None and self.stacked:
+            found["modes"] = float(len(set(classes.tolist())))
         return found
 
     def judgement(self, family: Family, drawn: Float[Tensor, "n c h w"]) -> dict[str, float]:

@@ -39,7 +39,8 @@ def sources() -> dict[str, str]:
 
     `ON_DISK` says whether they are looked for on the disk: then `is_here(name, folder)` says whether there is anything
     of a set in a folder, and `load(name, folder)` gives the set and whether its content is known to be published.
-    Otherwise `load(name)` gives a set that is embedded.
+    Otherwise `load(name)` gives a set that is embedded. One that is made from another set has no files of its own:
+    `MADE_FROM` names that set, and `make(images)` makes it.
     """
     found = {}
     for module in pkgutil.iter_modules(__path__):
@@ -54,6 +55,12 @@ def source(name: str) -> ModuleType:
     if name not in known:
         raise unknown_set(name)
     return importlib.import_module(f"{__name__}.{known[name]}")
+
+
+def stored_as(name: str) -> str:
+    """The named set whose files are looked for and fetched: the one that a set is made from, or itself."""
+    stored: str = getattr(source(name), "MADE_FROM", name)
+    return stored
 
 
 def unknown_set(name: str) -> InputError:
@@ -85,16 +92,18 @@ def find(name: str, root: str | Path | None = None) -> Found:
         return Found(replace(embedded, source=name, found=embedded.digest), None, "the package", True)
     from likelier.data.places import copies
 
-    folder = existing(root, name)
+    stored = stored_as(name)
+    folder = existing(root, stored)
     for place in copies(name, folder):
         images, verified = place.read(name, place.path)
         recorded = None if place.root is None else str(place.root)
         images = replace(images, source=name, root=recorded, found=images.digest)
         return Found(images, place.path, place.whose, verified)
-    there = f"{folder / name}, " if folder else ""
+    there = f"{folder / stored}, " if folder else ""
+    what = name if stored == name else f"{name} is made from {stored}, which"
     raise InputError(
-        f"{name} is neither in {there}the cache, nor where torchvision or Keras would keep it: "
-        f"`likelier data fetch {name}` fetches it; or give the folder that holds {name}/ with --data-root or "
+        f"{what} is neither in {there}the cache, nor where torchvision or Keras would keep it: "
+        f"`likelier data fetch {stored}` fetches it; or give the folder that holds {stored}/ with --data-root or "
         f"{ROOT_VARIABLE}; or use --data digits, which is embedded"
     )
 

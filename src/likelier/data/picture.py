@@ -277,7 +277,14 @@ def reshaped(images: Images, options: Options) -> Images:
 
     if not options.given():
         return images
-    found = replace(images, train=part(images.train), test=part(images.test))
+    if (below := images.stacked_from) is not None:
+        if options.channels == 1:
+            raise InputError(
+                f"each channel of {images.name} is an image of {below.name}, and as one grey channel they would be "
+                f"none: wanted no channels=1; {below.name} has one an image"
+            )
+        below = reshaped(below, replace(options, channels=None))
+    found = replace(images, train=part(images.train), test=part(images.test), stacked_from=below)
     return (
         found
         if found.shape == images.shape

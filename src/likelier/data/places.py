@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from likelier.data import keras, source
+from likelier.data import keras, source, stored_as
 from likelier.files import cache_folder
 from likelier.images import Images
 
@@ -40,6 +41,9 @@ def copies(name: str, root: Path | None) -> Iterator[Place]:
         root: the data root, if there is one.
     """
     module = source(name)
+    if (stored := stored_as(name)) != name:
+        yield from (replace(place, read=partial(made, place.read)) for place in copies(stored, root))
+        return
     places = [Place(root / name, "the data root", module.load, root)] if root else []
     places.append(Place(cached(name), "the cache", module.load))
     roots = list(dict.fromkeys([*([root] if root else []), Path("data").resolve()]))
@@ -52,6 +56,12 @@ def copies(name: str, root: Path | None) -> Iterator[Place]:
     for folder in (*(each / name for each in roots), *roots, keras_folder()):
         for pattern in getattr(module, "PICKLED", ()):
             yield from (Place(path, "pickled", module.refuse_pickled) for path in sorted(folder.glob(pattern)))
+
+
+def made(read: Reader, name: str, path: Path) -> tuple[Images, bool]:
+    """A set that is made from another one, of a copy of that."""
+    images, verified = read(stored_as(name), path)
+    return source(name).make(images), verified
 
 
 def cached(name: str) -> Path:

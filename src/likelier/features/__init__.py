@@ -6,6 +6,7 @@ recipe; those of the named sets come with the package, those of other sets are k
 holds the hash of its weights; and a verdict is checked on three seeds of it.
 
 - `network`: the recipe, a small classifier of the classes or, without labels, of rotations.
+- `by_channel`: the extractor of stacked images, which is that of the set that they are stacked from.
 - `store`: where trained ones are kept: in the package (frozen) or in the cache.
 - `onnx`: any other network, brought by the user with its preprocessing declared beside it.
 """
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from likelier.errors import InputError
+from likelier.features.by_channel import ByChannel
 from likelier.features.network import Extractor, Trained, train
 from likelier.features.store import find_frozen, load_cached, save
 from likelier.files import cache_folder
@@ -35,7 +37,8 @@ def extractor(
     """The extractor of an image set: frozen in the package, else out of the cache, else trained and kept there.
 
     Args:
-        images: the image set, with sides of 8 pixels or more; of one class, it gets an extractor that needs no labels.
+        images: the image set, with sides of 8 pixels or more; of one class, it gets an extractor that needs no labels;
+            stacked from another set, it gets the extractor of that one, for each channel.
         cache: the folder of the cache; otherwise $LIKELIER_CACHE, $XDG_CACHE_HOME/likelier or ~/.cache/likelier.
         progress: called during training with the images seen and the images in all.
         seed: of the initial weights and the order of the images, as in `SEEDS`.
@@ -48,6 +51,8 @@ def extractor(
     'digits-cnn-v2-...'
     """
     check_usable(images)
+    if (below := images.stacked_from) is not None:
+        return ByChannel(extractor(below, cache, progress, seed), images.shape[0], len(below.classes))
     found = at_hand(images, cache, seed)
     if found is None:
         found = train(images, seed, progress)
@@ -57,6 +62,9 @@ def extractor(
 
 def at_hand(images: Images, cache: Path | None = None, seed: int = 0) -> Extractor | None:
     """The extractor, if it need not be trained first: frozen or in the cache; arguments as `extractor`."""
+    if (below := images.stacked_from) is not None:
+        found = at_hand(below, cache, seed)
+        return None if found is None else ByChannel(found, images.shape[0], len(below.classes))
     return find_frozen(images, seed) or load_cached(images, seed, cache)
 
 

@@ -53,6 +53,15 @@ TERMS: dict[str, str] = {
         " another."
     ),
     "missing_classes": ("How many classes of the data never occur among the samples, as a classifier sees them."),
+    "modes": (
+        "How many of the 1,000 combinations of three digits, one a channel, the samples have, as a classifier sees "
+        "them. Fewer than real images have means that the model has dropped some."
+    ),
+    "modes_kl": (
+        "How unevenly the samples are spread over the 1,000 combinations of digits: the KL divergence of their "
+        "frequencies from those of the training images. So few samples have more than 0 even if the model is perfect: "
+        "hold it against what real images score."
+    ),
     "copied_share": (
         "The share of samples that are nearer to a training image than 99% of held-out images are, in feature space. "
         "Honest images have about 1%. A model with more than is allowed has learned its training images by heart: it "

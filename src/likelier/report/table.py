@@ -22,6 +22,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "coverage",
         "class_histogram_kl",
         "missing_classes",
+        "modes",
+        "modes_kl",
     ),
     "Copying": ("copied_share", "authenticity", "data_copying_ct"),
     "Encoding and latent space": (
