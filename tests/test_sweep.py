@@ -18,6 +18,7 @@ from likelier import cli
 from likelier.comparison import read_plan, resume_comparison
 from likelier.errors import InputError
 from likelier.models import Best, Model, best_of_each, models_asked_for, options_of
+from likelier.progress import table
 from likelier.run import Run
 from likelier.verdict import Contender, judge
 
@@ -450,7 +451,7 @@ def test_the_best_is_called_so_if_the_verdicts_say_it():
     assert best.no_win_over == ()
     assert best.words == "least FD of 3 models of vae: b, 4.5 (it beats the others); use it with --set beta=1"
     near = tuple(value + 0.5 for value in ten)
-    assert "(an observation: it does not beat c); use" in said(("a", shifted), ("b", ten), ("c", near)).words
+    assert "(but it does not beat c); use" in said(("a", shifted), ("b", ten), ("c", near)).words
     assert "(an observation: it beats no other); use" in said(("b", ten), ("c", near)).words
     assert "(it beats the other); use" in said(("b", ten), ("c", shifted)).words
 
@@ -470,3 +471,18 @@ def test_whoever_copied_or_diverged_is_not_the_best():
 def test_the_defaults_are_used_without_a_word():
     best = Best("plain", "gan", 2, {}, 3.0, ())
     assert best.words.endswith("(it beats the other); it is the family as it comes, without any --set")
+
+
+def test_a_narrow_terminal_shows_every_figure_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if it were a terminal
+    monkeypatch.setenv("COLUMNS", "50")
+    names = [f"vae(beta={i})" for i in range(9)]
+    rows = [[f"measure {k}", *(f"{i}.{k}25\n{i}–{i + 1}" for i in range(9))] for k in range(3)]
+    table("nine models", ["", *names], rows)
+    out = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    assert max(map(len, out.splitlines())) <= 50
+    assert all(name in out for name in names)
+    assert all(f" {i}.{k}25 " in out for i in range(9) for k in range(3))
+    assert out.count("nine models") == 1

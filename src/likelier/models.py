@@ -263,7 +263,7 @@ class Best:
         if len(others) == self.of - 1:
             return "an observation: it beats no other"
         named = " and ".join(others) if len(others) < 3 else f"{len(others)} of the others"
-        return f"an observation: it does not beat {named}"
+        return f"but it does not beat {named}"
 
 
 def best_of_each(models: Sequence[Model], sides: Sequence[Contender], verdicts: Sequence[Verdict]) -> Iterator[Best]:
