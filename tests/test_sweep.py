@@ -17,7 +17,7 @@ import likelier
 from likelier import cli
 from likelier.comparison import read_plan, resume_comparison
 from likelier.errors import InputError
-from likelier.models import Best, Model, best_of_each, models_asked_for, options_of
+from likelier.models import Best, Model, best_of_each, described, models_asked_for, options_of
 from likelier.progress import table
 from likelier.run import Run
 from likelier.verdict import Contender, judge
@@ -176,6 +176,7 @@ def test_train_knows_no_sweep(capsys: pytest.CaptureFixture[str]):
         ("models: {a: {family: os.path}}\n", "names the code os.path: a file may not"),
         ("models: {a: {family: vae, setings: {lr: 1}}}\n", "did you mean 'settings'?"),
         ("models: {a: {family: vae, settings: [1]}}\n", "the settings of 'a' are no names with values"),
+        ("models: {a: {family: vae, settings: ''}}\n", "the settings of 'a' are no names with values"),
         ("models: {a: {family: vae, settings: {1: 2}}}\n", "the settings of 'a' are no names with values"),
         ("models: {a: {family: vae, settings: {lr: x}}}\n", "a: lr = 'x': wanted"),
         ("models: {a: {family: vae, settings: {latnt: 1}}}\n", "a: there is no setting of vae 'latnt'"),
@@ -221,6 +222,12 @@ def test_models_of_python_that_are_none(tmp_path: Path):
         with pytest.raises(InputError, match="wanted"):
             likelier.compare(**asked, out=tmp_path / "c")
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(("name", "given"), [(3, {"family": "vae"}), ("a", "vae"), ("a", None), ("a", ["vae"])])
+def test_a_model_that_is_no_mapping(name: Any, given: Any):
+    with pytest.raises(InputError, match="wanted models as in"):
+        described(name, given)
 
 
 # Real comparisons

@@ -72,14 +72,16 @@ def models_asked_for(
     return checked([Model(m.name, m.family, {**common[m.family], **m.settings}) for m in found])
 
 
-def described(name: str, given: Mapping[str, Any]) -> Model:
+def described(name: Any, given: Any) -> Model:
     """A model as a file or a dictionary has it: its name, and a mapping with its family and settings."""
-    if not isinstance(given.get("family"), str):
+    if not isinstance(name, str):
+        raise InputError(f"the name {told(str(name))} of a model is no text: wanted models as in {EXAMPLE}")
+    if not isinstance(given, Mapping) or not isinstance(given.get("family"), str):
         raise InputError(f"the model {told(name)} has no family: wanted models as in {EXAMPLE}")
     for key in given:
         if key not in ("family", "settings"):
             raise unknown(f"part of the model {told(name)}", str(key), ("family", "settings"), f"as in {EXAMPLE}")
-    settings = given.get("settings") or {}
+    settings = {} if given.get("settings") is None else given["settings"]
     if not isinstance(settings, Mapping) or not all(isinstance(key, str) for key in settings):
         raise InputError(f"the settings of {told(name)} are no names with values: wanted models as in {EXAMPLE}")
     return Model(name, given["family"], dict(settings))
