@@ -17,10 +17,10 @@ from likelier.verdict import Contender, Verdict
 __all__ = ["standings_on", "write_report"]
 
 
-def standings_on(runs: Sequence[Path], models: Sequence[str]) -> tuple[list[Contender], list[Verdict]]:
+def standings_on(runs: Sequence[Path], models: Sequence[str] | None = None) -> tuple[list[Contender], list[Verdict]]:
     """Each model by its figures, and what may be said of every pair; both empty as long as none may be judged.
 
-    `models` names the model of each run folder; errors as `write_report`.
+    `models` and errors as in `write_report`.
     """
     read = [read_run(path) for path in runs]
     check_comparable(read)
