@@ -19,6 +19,9 @@ from likelier.comparison import read_plan, resume_comparison
 from likelier.errors import InputError
 from likelier.models import Best, Model, best_of_each, described, models_asked_for, options_of
 from likelier.progress import table
+from likelier.report.grouping import Group
+from likelier.report.page import _summary
+from likelier.report.reading import read_run
 from likelier.run import Run
 from likelier.verdict import Contender, judge
 
@@ -268,6 +271,13 @@ def test_the_report_names_the_models_and_the_command(swept: Path):
     assert "no verdict on vae(beta=0.5) and vae(beta=2): 2 seeds" in page
     wanted = "likelier compare vae gan --data digits --images 400 --seeds 2 --set vae.hidden=16 --set vae.latent=4 "
     assert f"{wanted}--set gan.hidden=16 --sweep vae.beta=0.5,2" in page
+
+
+def test_many_models_are_counted_and_not_listed(swept: Path):
+    run = read_run(swept / "runs" / "gan-seed0")
+    groups = [Group(f"model {i}", i, (run,)) for i in range(13)]
+    assert _summary(groups).startswith("13 models trained on digits, each with a budget of 400 images")
+    assert _summary(groups[:3]).startswith("model 0, model 1 and model 2 trained on digits")
 
 
 def test_the_last_lines_name_the_best_value_and_how_to_use_it(
