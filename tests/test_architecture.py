@@ -22,7 +22,7 @@ ROOMS = [  # from the ground up: a room may import from those above it in this l
     {"family", "run", "features", "stability", "packing", "divergence"},
     {"tape", "collapse"},
     {"families", "loop", "watch", "report", "describe", "reference", "samples", "looking"},
-    {"rehearsal", "parent"},
+    {"rehearsal", "parent", "models"},
     {"experiment"},
     {"evidence", "codes", "modes", "measuring", "estimating", "tables"},
     {"housekeeping"},

@@ -15,6 +15,7 @@ from likelier.errors import InputError
 from likelier.family import build, find
 from likelier.images import Images, as_float
 from likelier.loop import Game
+from likelier.models import Model
 from likelier.run import Run
 from likelier.side_by_side import train_side_by_side
 from likelier.tape import TapedTurn
@@ -147,7 +148,7 @@ def test_a_comparison_keeps_its_augmentation_and_its_workers_honour_it(tmp_path:
     plan = read_plan(comparison.path / "compare.json")
     assert plan["augment"] == comparison.runs[0].config["augment"] == ["shift"]
     assert "--augment shift" in command_of(plan)
-    job = job_of(tmp_path, plan, likelier.load_images("digits"), "gan", 0)
+    job = job_of(tmp_path, plan, likelier.load_images("digits"), Model("gan", "gan"), 0)
     train_side_by_side([job], 1, torch.get_num_threads(), lambda job, news: None)
     digests = [run.state().digest_without_clock() for run in (Run.open(job["out"]), *comparison.runs)]
     assert digests[0] == digests[1]

@@ -431,7 +431,8 @@ def test_a_run_may_not_name_code(likelier: Likelier, vae: Path, tmp_path: Path) 
     assert "if you trust that code" in refused(likelier, "sample", "vae")
     assert likelier("compare", "vae", *SHORT, "--out", "both").code == 0
     plan = tmp_path / "both" / "compare.json"
-    plan.write_text(json.dumps({**json.loads(plan.read_text()), "families": ["evil.code"]}))
+    models = {"vae": {"family": "evil.code", "settings": {}}}
+    plan.write_text(json.dumps({**json.loads(plan.read_text()), "models": models}))
     assert "names the code evil.code" in refused(likelier, "compare", "--resume", "both")
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 import likelier
-from likelier.comparison import command_of, resume_comparison, settings_by_family
+from likelier.comparison import command_of, resume_comparison
 from likelier.errors import InputError
 from likelier.features import extractor
 from likelier.images import Split
 from likelier.measuring import measure
+from likelier.models import settings_by_family
 from likelier.reference import Reference
 
 

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from likelier import rng
-from likelier.comparison import settings_by_family
 from likelier.describe import family_in_words
 from likelier.errors import InputError
 from likelier.family import Decodes, build, configure, find, names
 from likelier.images import Images, Shape, Split
 from likelier.loop import Game
+from likelier.models import settings_by_family
 from likelier.nn import Crop, Network, Networks, Residual, halvings
 from likelier.rehearsal import rehearse
 from likelier.run import State

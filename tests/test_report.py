@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from likelier.codes import CODE_MEASURES
 from likelier.errors import InputError
 from likelier.measuring import SAMPLE_MEASURES
-from likelier.report import verdicts_on, write_report
+from likelier.report import standings_on, write_report
 from likelier.report.figures import FAMILY_COLOURS
 from likelier.report.glossary import TERMS
 from likelier.report.grouping import group_runs
@@ -476,7 +476,7 @@ def test_verdicts_stand_on_the_page_with_what_they_rest_on(tmp_path: Path) -> No
     runs = make_contest(tmp_path)
     html = report(tmp_path / "report.html", *runs)
     found = judgements(html)
-    assert [words for _, _, words, _ in found] == [verdict.words for verdict in verdicts_on(runs)]
+    assert [words for _, _, words, _ in found] == [verdict.words for verdict in standings_on(runs)[1]]
     outcomes = ["disqualified"] * 3 + ["trade-off", "win", "win"]
     assert [outcome for outcome, _, _, _ in found] == outcomes
     assert all(preliminary for _, preliminary, _, _ in found)

@@ -284,12 +284,12 @@ def test_a_run_cannot_name_code(
     assert not module.exists()
 
 
-@pytest.mark.parametrize("key", ["extractor", "data", "families"])
+@pytest.mark.parametrize("key", ["extractor", "data", "models"])
 def test_a_comparison_cannot_name_code(key: str, module: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "both"
     package.compare(["vae"], images=256, out=out, settings={"hidden": 8})
     plan = json.loads((out / "compare.json").read_text())
-    named: Any = ["evilmodule"] if key == "families" else "evilmodule"
+    named: Any = {"vae": {"family": "evilmodule", "settings": {}}} if key == "models" else "evilmodule"
     (out / "compare.json").write_text(json.dumps(plan | {key: named}))
     assert cli.main(["compare", "--resume", str(out), "-q"]) == 2
     assert not module.exists()

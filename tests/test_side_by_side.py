@@ -21,6 +21,7 @@ from likelier.images import Split
 from likelier.run import Run
 from likelier.side_by_side import train_on_streams, train_side_by_side
 
+TWO = {name: {"family": name, "settings": {}} for name in ("vae", "gan")}
 WHOLE, LONG = 2_560, 50_000_000
 """Images: a run that ends in a second, and one that does not end while a test waits."""
 
@@ -153,7 +154,7 @@ def test_images_that_were_changed_in_python_are_trained_here(tmp_path: Path):
     few = replace(digits, train=Split(digits.train.images[:500], digits.train.labels[:500]))
     assert digits.can_be_found
     assert not few.can_be_found
-    plan = {"device": "cpu", "families": ["vae", "gan"], "seeds": [0], "images": None, "epochs": None, "minutes": None}
+    plan = {"device": "cpu", "models": TWO, "seeds": [0], "images": None, "epochs": None, "minutes": None}
     assert workers_for(plan | {"jobs": 2}, digits) == 2
     with pytest.raises(InputError, match="wanted jobs=1"):
         workers_for(plan | {"jobs": 2}, few)
@@ -164,7 +165,7 @@ def test_images_that_were_changed_in_python_are_trained_here(tmp_path: Path):
 
 
 def test_short_runs_are_not_worth_a_process():
-    plan = {"device": "cpu", "families": ["vae", "gan"], "seeds": [0], "images": None, "epochs": None, "minutes": None}
+    plan = {"device": "cpu", "models": TWO, "seeds": [0], "images": None, "epochs": None, "minutes": None}
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

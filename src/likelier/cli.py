@@ -36,6 +36,9 @@ class Parser(argparse.ArgumentParser):
     otherwise: str | None = None
     """The action of a first word that names none: `likelier data mnist` is `likelier data describe mnist`."""
 
+    in_files: tuple[str, ...] = ()
+    """What only a configuration file can say."""
+
     def __init__(self, **options: Any) -> None:
         super().__init__(
             allow_abbrev=False,
@@ -154,6 +157,14 @@ def setting(given: str) -> tuple[str, str]:
     return name, value
 
 
+def values(given: str) -> tuple[str, list[str]]:
+    """An argument type: name=value,value."""
+    name, _, found = given.partition("=")
+    if not name or not listed(found):
+        raise argparse.ArgumentTypeError(f"'{shortened(given)}': wanted name=value,value")
+    return name, listed(found)
+
+
 def build_parser() -> Parser:
     """All commands and their options."""
     parser = Parser(prog="likelier", description=OVERVIEW)
@@ -162,12 +173,20 @@ def build_parser() -> Parser:
 
     compare = command("compare", "Train several families on the same data with the same budget, and write a report.")
     compare.add_argument("families", nargs="*", type=text, metavar="FAMILY", help="default: vae gan dcgan vae_gan")
-    compare.add_argument("--seeds", type=whole(1, MOST_SEEDS), metavar="N", help="train each family with N seeds (1)")
+    compare.add_argument("--seeds", type=whole(1, MOST_SEEDS), metavar="N", help="train each model with N seeds (1)")
+    compare.add_argument(
+        "--sweep",
+        type=values,
+        action="append",
+        metavar="NAME=VALUE,…",
+        help="a model of each value of a setting; all combinations, if given several times",
+    )
     compare.add_argument(
         "--jobs", type=whole(1, MOST_JOBS), metavar="N", help="runs trained at the same time (a core each)"
     )
     training_options(compare)
     judging_options(compare)
+    compare.in_files = ("models",)
 
     train = command("train", "Train one family in a run directory, or go on with an interrupted run.")
     train.add_argument("family", nargs="?", type=text, metavar="FAMILY", help="`likelier families` lists them (vae)")
@@ -423,8 +442,11 @@ def read_config(parser: Parser, path: Path) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for key, value in found.items():
         name = str(key).replace("_", "-")
+        if name in parser.in_files:
+            options[name] = models_in(path, value)
+            continue
         if name not in actions:
-            raise unknown("option", str(key), actions, f"that is what {path} sets")
+            raise unknown("option", str(key), [*actions, *parser.in_files], f"that is what {path} sets")
         options[actions[name].dest] = configured(path, actions[name], name, value)
     return options
 
@@ -445,6 +467,8 @@ def configured(path: Path, action: argparse.Action, name: str, value: Any) -> An
     """One value of a configuration file, converted as its option would be."""
     if action.dest == "settings":
         return flat_settings(path, value)
+    if action.dest == "sweep":
+        return swept_in(path, value)
     if action.nargs == 0:
         if not isinstance(value, bool):
             raise InputError(f"{path}: {name} is {kind_of(value)}: wanted true or false")
@@ -469,6 +493,29 @@ def converted(path: Path, action: argparse.Action, name: str, value: Any) -> Any
         raise InputError(f"{path}: {name} = {error}") from None
 
 
+def models_in(path: Path, models: Any) -> dict[str, dict[str, Any]]:
+    """`models` of a configuration file: by name, a family that comes with likelier, and settings of it."""
+    if not isinstance(models, dict):
+        raise InputError(f"{path}: models is {kind_of(models)}: wanted names, each with a family and settings")
+    for name, model in models.items():
+        if not isinstance(name, str):
+            raise InputError(f"{path}: the name of a model is {kind_of(name)}: wanted a text; a number goes in quotes")
+        if not isinstance(model, dict):
+            raise InputError(f"{path}: the model {name} is {kind_of(model)}: wanted a family and settings")
+        if "." in str(model.get("family")):
+            raise InputError(f"{path} names the code {model['family']}: a file may not, list the models in Python")
+    return models
+
+
+def swept_in(path: Path, sweep: Any) -> dict[str, Any]:
+    """`sweep` of a configuration file, as `set` there; a list of values in place of each."""
+    flat = flat_settings(path, sweep, "sweep", "beta: [0.5, 1]")
+    for name, found in flat.items():
+        if not isinstance(found, list):
+            raise InputError(f"{path}: the sweep of {name} is {kind_of(found)}: wanted a list of values")
+    return flat
+
+
 def merged(parser: Parser, options: Options) -> dict[str, Any]:
     """The options of the command: those of --config, and over them those of the command line."""
     given = {name: value for name, value in vars(options).items() if name not in ("command", "action", "config")}
@@ -476,23 +523,37 @@ def merged(parser: Parser, options: Options) -> dict[str, Any]:
         del given["families"]
     if "settings" in given:
         given["settings"] = dict(given["settings"])
+    if "sweep" in given:
+        given["sweep"] = each_once(given["sweep"])
     if not hasattr(options, "config"):
         return given
     found = read_config(parser, Path(options.config))
     budgets = {"epochs", "images", "minutes"}
     if budgets & given.keys():
         found = {name: value for name, value in found.items() if name not in budgets}
-    if "settings" in found and "settings" in given:
-        # Later settings win, so those of the file come first, and none of them twice.
-        first = {name: value for name, value in found["settings"].items() if name not in given["settings"]}
-        given["settings"] = first | given["settings"]
+    if "families" in given:
+        found.pop("models", None)
+    for several in ("settings", "sweep"):
+        if several in found and several in given:
+            # Later settings win, so those of the file come first, and none of them twice.
+            first = {name: value for name, value in found[several].items() if name not in given[several]}
+            given[several] = first | given[several]
     return found | given
 
 
-def flat_settings(path: Path, settings: Any) -> dict[str, Any]:
+def each_once(sweep: Sequence[tuple[str, list[str]]]) -> dict[str, list[str]]:
+    """The values by setting; InputError for one that is swept twice, as the first values would be lost."""
+    found = dict(sweep)
+    if len(found) < len(sweep):
+        twice = next(name for name, values in sweep if values is not found[name])
+        raise InputError(f"--sweep {shortened(twice)} is given twice: wanted all of its values in one, with commas")
+    return found
+
+
+def flat_settings(path: Path, settings: Any, option: str = "set", example: str = "latent: 2") -> dict[str, Any]:
     """`set` of a configuration file, those of one family nested or not: {vae: {latent: 2}} or {latent: 2}."""
     if not isinstance(settings, dict):
-        raise InputError(f"{path}: set is {kind_of(settings)}: wanted settings with their values, as in `latent: 2`")
+        raise InputError(f"{path}: {option} is {kind_of(settings)}: wanted settings with values, as in `{example}`")
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         flat |= {f"{name}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {str(name): value}

@@ -13,8 +13,8 @@ import torch
 from likelier import data as sources
 from likelier import rng
 from likelier.collapse import collapse_warnings
-from likelier.comparison import FAMILIES, Comparison, prepared, resume_comparison, settings_by_family
-from likelier.comparison import compare as compare_families
+from likelier.comparison import Comparison, prepared, resume_comparison
+from likelier.comparison import compare as compare_models
 from likelier.describe import family_in_words, first_line
 from likelier.errors import InputError
 from likelier.estimating import SAVE_SECONDS
@@ -30,6 +30,7 @@ from likelier.images import Images, as_float, as_uint8
 from likelier.likelihood_command import likelihood_asked, measure_likelihood, print_likelihood
 from likelier.measuring import ALL, SAMPLE_MEASURES, chosen_measures, measure_images, write_arrays
 from likelier.measuring import measure as measure_run
+from likelier.models import models_asked_for, settings_by_family
 from likelier.parent import Parent
 from likelier.pictures import grid
 from likelier.progress import Terminal, table
@@ -47,6 +48,8 @@ REAL = {"train–train": "real (train)", "train–test": "real (test)"}
 """What real images score: the floor of every measure of samples."""
 SHORT = {**REAL, "untrained encoder": "untrained"}
 TRAINING = ("epochs", "images", "minutes", "seed", "out", "device", "augment")
+MODELS = ("families", "settings", "sweep", "models")
+"""What says which models are compared."""
 SHAPE = ("size", "channels", "fit")
 """Options of `likelier.load_images`."""
 WHERE = ("data", "data_root")
@@ -84,7 +87,7 @@ def print_json(value: Any) -> None:
 
 def refuse_with_resume(given: Given, allowed: tuple[str, ...]) -> None:
     """A run that goes on has its settings already: to give others is a mistake that must not pass in silence."""
-    spelling = {"settings": "--set", "families": "FAMILY", "family": "FAMILY"}
+    spelling = {"settings": "--set", "models": "models", "families": "FAMILY", "family": "FAMILY"}
     others = [name for name in given if name not in (*allowed, "resume", "json", "quiet")]
     if others:
         named = ", ".join(spelling.get(name, f"--{name.replace('_', '-')}") for name in others)
@@ -151,12 +154,11 @@ def compare(given: Given) -> None:
             comparison = resume_comparison(given["resume"], **chosen(given, own), audience=audience, families=trusted)
         else:
             refuse_drift_without_resume(given)
-            families = given.get("families", FAMILIES)
-            settings_by_family(families, given.get("settings", {}))  # refused before the images are read
-            options = chosen(given, (*TRAINING, "seeds", "settings", "jobs"))
+            models_asked_for(**chosen(given, MODELS))  # refused before the images are read
+            options = chosen(given, (*TRAINING, *MODELS, "seeds", "jobs"))
             images = images_asked_for(given, audience)
-            comparison = compare_families(families, images, **options, judge=given.get("extractor"), audience=audience)
-    write_table(given, models_of(comparison))
+            comparison = compare_models(data=images, **options, judge=given.get("extractor"), audience=audience)
+    write_table(given, results_by_model(comparison))
     if given.get("json"):
         print_json(summary(comparison))
     else:
@@ -194,32 +196,35 @@ def summary(comparison: Comparison) -> Given:
     runs = [
         {
             "run": str(run.path),
-            "family": run.config["family"],
+            "model": model.name,
+            "family": model.family,
+            "settings": dict(model.settings),
             "seed": run.config["seed"],
             "done": run.done,
             "measures": result,
         }
-        for run, result in zip(comparison.runs, comparison.results, strict=True)
+        for run, model, result in zip(comparison.runs, comparison.models, comparison.results, strict=True)
     ]
     return {
         "report": str(comparison.report),
         "verdicts": [asdict(verdict) for verdict in comparison.verdicts],
+        "best": [asdict(best) for best in comparison.best],
         "runs": runs,
     }
 
 
-def models_of(comparison: Comparison) -> dict[str, list[Mapping[str, Any]]]:
-    """What was measured, by family."""
+def results_by_model(comparison: Comparison) -> dict[str, list[Mapping[str, Any]]]:
+    """What was measured, by model."""
     found: dict[str, list[Mapping[str, Any]]] = {}
-    for run, result in zip(comparison.runs, comparison.results, strict=True):
+    for model, result in zip(comparison.models, comparison.results, strict=True):
         if result:
-            found.setdefault(run.config["family"], []).append(result)
+            found.setdefault(model.name, []).append(result)
     return found
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """A row for each measure, a column for each family, the floors, and what may be said of each pair."""
-    models = models_of(comparison)
+    """A row for each measure, a column for each model, the floors, what may be said of each pair, and what to use."""
+    models = results_by_model(comparison)
     records = {key: m for key, m in first_of(models).items() if key in FIGURES}
     arrows = {"lower": " ↓", "higher": " ↑"}
     rows = [
@@ -231,7 +236,7 @@ def print_comparison(comparison: Comparison) -> None:
         for key, m in records.items()
     ]
     if rows:
-        seconds = (seconds_of(comparison, family) for family in models)
+        seconds = (seconds_of(comparison, model) for model in models)
         rows.append(["sec", *(centre_and_interval(each) for each in seconds), *("" for _ in REAL)])
         n = next(iter(models.values()))[0]["conditions"]["n"]
         seeds = most_seeds(models)
@@ -239,14 +244,16 @@ def print_comparison(comparison: Comparison) -> None:
         table(f"{n:,} samples each, {seeds} seed{'s' * (seeds > 1)}{how}", ["", *models, *REAL.values()], rows)
     if comparison.verdicts and most_seeds(models) < FEW:  # the same reason for all of them
         print(f"no verdict on any pair: {FEW} seeds or more are wanted")
-        return
-    for verdict in comparison.verdicts:
-        print(verdict.words)
+    else:
+        for verdict in comparison.verdicts:
+            print(verdict.words)
+    for best in comparison.best:
+        print(best.words)
 
 
-def seconds_of(comparison: Comparison, family: str) -> list[float]:
-    """How long each run of a family was trained."""
-    runs = (run for run in comparison.runs if run.config["family"] == family)
+def seconds_of(comparison: Comparison, name: str) -> list[float]:
+    """How long each run of a model was trained."""
+    runs = (run for run, model in zip(comparison.runs, comparison.models, strict=True) if model.name == name)
     return [run.done["seconds"] for run in runs if run.done]
 
 

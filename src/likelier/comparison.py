@@ -1,8 +1,9 @@
-"""Several families under the same rules: train each, measure each, show them side by side."""
+"""Several models under the same rules: train each, measure each, show them side by side."""
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, Protocol, runtime_checkable
@@ -13,7 +14,7 @@ from typing_extensions import TypedDict
 
 from likelier import data as sources
 from likelier.augmentation import check_augmentations
-from likelier.errors import InputError, unknown
+from likelier.errors import InputError
 from likelier.experiment import CHECKPOINT_SECONDS, Budget, changes, check_digest, images_again, resume, train, whole
 from likelier.family import build, configure, find, names, settings_of
 from likelier.features import SEEDS, Extractor, at_hand, check_usable, extractor
@@ -22,24 +23,31 @@ from likelier.files import locked, read_json, sweep, write_json
 from likelier.images import Images
 from likelier.loop import resolve_device
 from likelier.measuring import measure, read_measures
-from likelier.nn import Networks
+from likelier.models import Best, Model, best_of_each, check_names, models_asked_for, options_of
 from likelier.reference import Reference, most_samples
 from likelier.rehearsal import rehearse
-from likelier.report import verdicts_on, write_report
+from likelier.report import standings_on, write_report
 from likelier.run import Run, make_folder, remove_half_made
 from likelier.side_by_side import train_on_streams, train_side_by_side
 from likelier.stopping import saying
 from likelier.threads import so_many
 from likelier.verdict import FEW, PRIMARY, Verdict, announcement
 
-FORMAT: Literal[2] = 2
+FORMAT: Literal[3] = 3
+
+
+class Described(TypedDict):
+    """A model in a plan, under its name."""
+
+    family: str
+    settings: dict[str, Any]
 
 
 class Plan(TypedDict):
     """What `compare.json` holds."""
 
-    format: Literal[2]
-    families: list[str]
+    format: Literal[3]
+    models: dict[str, Described]
     data: str
     data_root: str | None
     data_options: NotRequired[dict[str, Any]]
@@ -51,7 +59,6 @@ class Plan(TypedDict):
     minutes: float | None
     seeds: list[Annotated[int, pydantic.Field(ge=0)]]
     device: str
-    settings: dict[str, dict[str, Any]]
     primary: Literal["frechet_distance"]
     pairs: list[tuple[str, str]]
     """Declared before training: the number of pairs is what the verdicts are corrected for."""
@@ -65,9 +72,17 @@ class Plan(TypedDict):
     """Of each run: the last bits of convolutions hang on them."""
 
 
-FAMILIES = ("vae", "gan", "dcgan", "vae_gan")
+class FormerModels(TypedDict):
+    """What plans of format 2 held in place of models: families, each once, and their settings beside them."""
+
+    families: list[str]
+    settings: dict[str, dict[str, Any]]
+
+
 ON_A_GPU = 10
 """Runs at the same time: as many as seeds are commonly asked for. Not chosen by measurement, as no GPU was at hand."""
+LONGEST_TITLE = 80
+"""Characters of names, above which a title only counts them."""
 WORTH_A_PROCESS = 100_000
 """Images a run, below which a process of its own takes longer to start than it saves."""
 
@@ -113,8 +128,12 @@ class Comparison:
     runs: tuple[Run, ...]
     results: tuple[Mapping[str, Any] | None, ...]
     """What `likelier.measure` returned for each run; None where it could not be measured."""
+    models: tuple[Model, ...]
+    """The model that each run is a seed of."""
     verdicts: tuple[Verdict, ...] = ()
-    """What may be said of each pair of families; none of a single one."""
+    """What may be said of each pair of models; none of a single one."""
+    best: tuple[Best, ...] = ()
+    """Of each family with several models the one that came out best."""
     failed: tuple[str, ...] = ()
     """The runs whose processes died twice, each with the reason; they are shown as far as they got."""
 
@@ -125,7 +144,7 @@ class Comparison:
 
 
 def compare(
-    families: Sequence[str] = FAMILIES,
+    families: Sequence[str] | None = None,
     data: Any = "digits",
     *,
     data_root: str | Path | None = None,
@@ -137,19 +156,25 @@ def compare(
     out: str | Path | None = None,
     device: str = "auto",
     settings: Mapping[str, Any] | None = None,
+    sweep: Mapping[str, Sequence[Any]] | None = None,
+    models: Mapping[str, Mapping[str, Any]] | None = None,
     augment: Sequence[str] = (),
     judge: str | Path | None = None,
     jobs: int | None = None,
     audience: Audience | None = None,
 ) -> Comparison:
-    """Train every family on the same data with the same budget, measure all, and write one `report.html`.
+    """Train every model on the same data with the same budget, measure all, and write one `report.html`.
 
     Args:
-        families: names or dotted paths; each is trained once per seed.
+        families: names or dotted paths, by default the four of the lab; each is a model, and is trained once per seed.
         data, data_root, epochs, images, minutes, device, augment: as in `likelier.train`.
         seed, seeds: the first training seed, and how many follow on from it.
         out: the folder to make; by default `runs/compare-DATA`.
         settings: by name, for every family that has one of that name; `FAMILY.name` is for one family alone.
+        sweep: values by the name of a setting, which finds its families as those of `settings` do: every value is a
+            model, {"beta": [0.5, 1]} makes vae(beta=0.5) and vae(beta=1); several settings make all combinations.
+        models: in place of `families` and `sweep`, by name: {"family": "gan", "settings": {"lr": 3e-4}}. `settings` are
+            those that all of them have, unless they have their own.
         judge: an ONNX file with its preprocessing declared beside it, to take the features of samples with; by default
             the extractor of the image set.
         jobs: how many runs are trained at the same time, each in a process with its share of the threads; by default
@@ -164,8 +189,7 @@ def compare(
     >>> comparison.report.name, len(comparison.runs)
     ('report.html', 2)
     """
-    by_family = settings_by_family(families, settings or {})
-    configs = {name: configure(find(name), own) for name, own in by_family.items()}
+    asked = models_asked_for(families, settings, sweep, models)
     first, count, images = whole("seed", seed) or 0, whole("seeds", seeds) or 0, whole("images", images)
     if count < 1:
         raise InputError(f"seeds = {seeds}: wanted at least 1")
@@ -176,12 +200,14 @@ def compare(
     if judge is not None:
         ONNX(judge).check(image_set)  # refused now, and not after hours
     augmentations = check_augmentations(augment, image_set)
-    for name, config in configs.items():
-        rehearse(build(find(name), config, image_set, first), image_set, first, chosen, augmentations)
+    for model in asked:
+        family = find(model.family)
+        built = build(family, configure(family, model.settings), image_set, first)
+        rehearse(built, image_set, first, chosen, augmentations)
     path = Path(out) if out is not None else Path("runs") / f"compare-{image_set.name}"
     plan: Plan = {
         "format": FORMAT,
-        "families": list(by_family),
+        "models": {model.name: {"family": model.family, "settings": dict(model.settings)} for model in asked},
         "data": image_set.known_as,
         "data_root": image_set.root,
         "data_options": dict(image_set.options),
@@ -192,9 +218,8 @@ def compare(
         "minutes": minutes,
         "seeds": list(range(first, first + count)),
         "device": device,
-        "settings": by_family,
         "primary": PRIMARY,
-        "pairs": list(combinations(by_family, 2)),
+        "pairs": list(combinations([model.name for model in asked], 2)),
         "extractor": None if judge is None else str(Path(judge).resolve()),
         "augment": augmentations,
         "jobs": jobs,
@@ -229,11 +254,14 @@ def resume_comparison(
             f"{path} has no compare.json: wanted the folder of a comparison, as `likelier compare --out` makes it"
         )
     plan = read_plan(path / "compare.json")
-    for name in plan["families"]:
-        if name not in [*names(), *families]:
-            raise InputError(f"{path} names the code {name}: name it too, if you trust it, as a FAMILY beside --resume")
-    if not plan["families"] or not plan["seeds"] or set(plan["families"]) != plan["settings"].keys():
-        raise InputError(f"{path} plans no families or seeds, or no settings for them: start the comparison anew")
+    for family in (model["family"] for model in plan["models"].values()):
+        if family not in [*names(), *families]:
+            raise InputError(
+                f"{path} names the code {family}: name it too, if you trust it, as a FAMILY beside --resume"
+            )
+    if not plan["models"] or not plan["seeds"]:
+        raise InputError(f"{path} plans no models or no seeds: start the comparison anew")
+    check_names(models_of(plan))  # which become folders
     image_set = images_again(plan, data, data_root)
     check_digest(image_set, plan.get("data_digest", image_set.digest), path)
     check_augmentations(plan.get("augment", []), image_set)
@@ -243,12 +271,24 @@ def resume_comparison(
 
 
 def read_plan(path: Path) -> Plan:
-    """The plan of a comparison, checked: it may come from somebody else."""
+    """The plan of a comparison, checked: it may come from somebody else, or from an earlier version."""
+    found = read_json(path)
     try:
-        return pydantic.TypeAdapter(Plan).validate_python(read_json(path))
+        if isinstance(found, dict) and found.get("format") == 2:
+            former = pydantic.TypeAdapter(FormerModels).validate_python(found)
+            if set(former["families"]) != former["settings"].keys():
+                raise InputError(f"{path} plans families without settings, or the reverse: start the comparison anew")
+            models = {name: {"family": name, "settings": former["settings"][name]} for name in former["families"]}
+            found = {**found, "format": FORMAT, "models": models}
+        return pydantic.TypeAdapter(Plan).validate_python(found)
     except pydantic.ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise InputError(f"{path} is no plan of format {FORMAT} ({where or 'all of it'}): start anew") from None
+        raise InputError(f"{path} is no plan of format 2 or {FORMAT} ({where or 'all of it'}): start anew") from None
+
+
+def models_of(plan: Plan) -> list[Model]:
+    """The models of a plan."""
+    return [Model(name, each["family"], each["settings"]) for name, each in plan["models"].items()]
 
 
 def carry_out(path: Path, plan: Plan, images: Images, audience: Audience, allow_drift: bool = False) -> Comparison:
@@ -262,15 +302,16 @@ def carry_out(path: Path, plan: Plan, images: Images, audience: Audience, allow_
 
 def complete(path: Path, plan: Plan, images: Images, audience: Audience, allow_drift: bool) -> Comparison:
     """Train, measure, report."""
-    if early := announcement(len(plan["seeds"]), len(plan["families"])):
+    models = models_of(plan)
+    if early := announcement(len(plan["seeds"]), len(models)):
         audience.note(early)
-    wanted = [(family, seed) for seed in plan["seeds"] for family in plan["families"]]
+    wanted = [(model, seed) for seed in plan["seeds"] for model in models]
     brought = ONNX(plan["extractor"]) if plan["extractor"] else None
     declared = brought or at_hand(images)
-    folders = [path / "runs" / f"{family}-seed{seed}" for family, seed in wanted]
-    for folder, (family, seed) in zip(folders, wanted, strict=True):
+    folders = [folder_of(path, model, seed) for model, seed in wanted]
+    for folder, (model, seed) in zip(folders, wanted, strict=True):
         if (folder / "config.json").exists() and not allow_drift:
-            check_planned(Run.open(folder), plan, family, seed)
+            check_planned(Run.open(folder), plan, model, seed)
     reference = None
     if any(measured_as_declared(folder, images, declared) is None for folder in folders):
         # Before the training, which logs distances in its features.
@@ -278,34 +319,56 @@ def complete(path: Path, plan: Plan, images: Images, audience: Audience, allow_d
         reference = Reference(images, declared := brought or own[0], own)
     failed = train_at_once(path, plan, images, wanted, audience, allow_drift)
     runs = [
-        trained(path, plan, images, family, seed, audience, (number, len(wanted)), allow_drift)
+        trained(path, plan, images, model, seed, audience, (number, len(wanted)), allow_drift)
         if str(folder) not in failed
         else Run.open(folder)
-        for number, (folder, (family, seed)) in enumerate(zip(folders, wanted, strict=True), start=1)
+        for number, (folder, (model, seed)) in enumerate(zip(folders, wanted, strict=True), start=1)
     ]
     results: list[Mapping[str, Any] | None] = []
-    for (family, _), run in zip(wanted, runs, strict=True):
+    for (model, _), run in zip(wanted, runs, strict=True):
         result = measured_as_declared(run.path, images, declared)
         if result is None and str(run.path) not in failed:
             assert reference is not None  # which was made for the runs that had no measures
             audience.stage(f"measuring {run.path.name}")
-            result = measured(run, family, reference, audience)
+            result = measured(run, model.family, reference, audience)
         results.append(result)
-    audience.stage("writing the report")
-    paths = [run.path for run in runs]
     given_up = tuple(f"{Path(out).name}: {reason}" for out, reason in failed.items())
-    comparison = Comparison(path, tuple(runs), tuple(results), tuple(verdicts_on(paths)), given_up)
-    title = f"{', '.join(plan['families'])} on {images.name}"
-    write_report(paths, comparison.report, title=title, command=command_of(plan), declared=True)
+    audience.stage("writing the report")
+    return reported(path, plan, runs, results, given_up, images.name)
+
+
+def reported(
+    path: Path,
+    plan: Plan,
+    runs: Sequence[Run],
+    results: Sequence[Mapping[str, Any] | None],
+    failed: tuple[str, ...],
+    data: str,
+) -> Comparison:
+    """What the runs came to, and the page that shows it."""
+    models = models_of(plan)
+    of_runs = tuple(model for _ in plan["seeds"] for model in models)
+    paths, labels = [run.path for run in runs], [model.name for model in of_runs]
+    sides, verdicts = standings_on(paths, labels)
+    best = tuple(best_of_each(models, sides, verdicts))
+    comparison = Comparison(path, tuple(runs), tuple(results), of_runs, tuple(verdicts), best, failed)
+    names = ", ".join(plan["models"])
+    title = f"{names if len(names) <= LONGEST_TITLE else f'{len(models)} models'} on {data}"
+    write_report(paths, comparison.report, title=title, command=command_of(plan), declared=True, models=labels)
     return comparison
 
 
-def check_planned(run: Run, plan: Plan, family: str, seed: int) -> None:
+def folder_of(path: Path, model: Model, seed: int) -> Path:
+    """Where a run of the comparison is."""
+    return path / "runs" / f"{model.folder}-seed{seed}"
+
+
+def check_planned(run: Run, plan: Plan, model: Model, seed: int) -> None:
     """InputError if a run was begun under another plan than this: somebody has changed one of the two."""
-    config, settings = run.config, settings_of(configure(find(family), plan["settings"][family]))
+    config, settings = run.config, settings_of(configure(find(model.family), model.settings))
     budget = {"epochs": plan["epochs"], "minutes": plan["minutes"], "images": plan["images"]}
     asked: dict[str, Any] = {name: value for name, value in budget.items() if value is not None}
-    asked |= {"family": family, "seed": seed, "augment": plan.get("augment", []), "settings": settings}
+    asked |= {"family": model.family, "seed": seed, "augment": plan.get("augment", []), "settings": settings}
     if changed := changes({"augment": [], **{name: config.get(name) for name in asked}}, asked):
         raise InputError(
             f"{run.path} was begun under another plan: {', '.join(changed)}; wanted the plan as it was, or "
@@ -342,7 +405,7 @@ def workers_for(plan: Plan, images: Images) -> int:
     Unless it was said, a CPU trains as many as torch has threads, if the processes can find the images by themselves
     and each run is long enough to be worth the start of one; a GPU trains `ON_A_GPU`, on streams of this process.
     """
-    jobs, runs = plan.get("jobs"), len(plan["families"]) * len(plan["seeds"])
+    jobs, runs = plan.get("jobs"), len(plan["models"]) * len(plan["seeds"])
     if jobs is not None and jobs < 1:
         raise InputError(f"jobs = {jobs}: wanted at least 1")
     device = resolve_device(plan["device"]).type
@@ -362,15 +425,15 @@ def train_at_once(
     path: Path,
     plan: Plan,
     images: Images,
-    wanted: Sequence[tuple[str, int]],
+    wanted: Sequence[tuple[Model, int]],
     audience: Audience,
     allow_drift: bool,
 ) -> dict[str, str]:
     """Those runs of the plan that are not done, if several are trained at the same time; why each failed that did."""
     waiting = [
         job | {"allow_drift": allow_drift}
-        for family, seed in wanted
-        if not (Path((job := job_of(path, plan, images, family, seed))["out"]) / "done").exists()
+        for model, seed in wanted
+        if not (Path((job := job_of(path, plan, images, model, seed))["out"]) / "done").exists()
     ]
     workers = workers_for(plan, images)
     failed: dict[str, str] = {}
@@ -426,18 +489,18 @@ class Together:
         self.audience.progress(sum(self.seen.values()), expected, self.losses)
 
 
-def job_of(path: Path, plan: Plan, images: Images, family: str, seed: int) -> dict[str, Any]:
+def job_of(path: Path, plan: Plan, images: Images, model: Model, seed: int) -> dict[str, Any]:
     """The arguments of `train` for one run of the plan; for its images, those of `load_again`."""
     return {
-        "family": family,
+        "family": model.family,
         "data": {"source": images.known_as, "root": images.root, "options": dict(images.options), "name": images.name},
         "epochs": plan["epochs"],
         "images": plan["images"],
         "minutes": plan["minutes"],
         "seed": seed,
-        "out": str(path / "runs" / f"{family}-seed{seed}"),
+        "out": str(folder_of(path, model, seed)),
         "device": plan["device"],
-        "settings": plan["settings"][family],
+        "settings": dict(model.settings),
         "augment": plan.get("augment", []),
         "checkpoint_seconds": CHECKPOINT_SECONDS,
     }
@@ -447,21 +510,21 @@ def trained(
     path: Path,
     plan: Plan,
     images: Images,
-    family: str,
+    model: Model,
     seed: int,
     audience: Audience,
     place: tuple[int, int],
     allow_drift: bool,
 ) -> Run:
     """One run of the plan: as it is if it is done, resumed if it was begun, else trained from the start."""
-    folder = path / "runs" / f"{family}-seed{seed}"
+    folder = folder_of(path, model, seed)
     if (folder / "done").exists():
         return Run.open(folder)
-    audience.training(f"{family}, seed {seed}", *place)
+    audience.training(f"{model.name}, seed {seed}", *place)
     if (folder / "config.json").exists():
-        run = resume(folder, images, family=family, on_progress=audience.progress, allow_drift=allow_drift)
+        run = resume(folder, images, family=model.family, on_progress=audience.progress, allow_drift=allow_drift)
     else:
-        job = job_of(path, plan, images, family, seed) | {"data": images}
+        job = job_of(path, plan, images, model, seed) | {"data": images}
         with so_many(threads_of(plan)):
             run = train(**job, on_progress=audience.progress)
     tell_how_it_ended(run, audience)
@@ -486,57 +549,17 @@ def measured(run: Run, family: str, reference: Reference, audience: Audience) ->
     return result
 
 
-def settings_by_family(families: Sequence[str], settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Which family gets which settings; InputError for a name that none of them has.
-
-    >>> settings_by_family(["vae", "gan"], {"hidden": 64, "gan.lr": 1e-3})
-    {'vae': {'hidden': 64}, 'gan': {'hidden': 64, 'lr': 0.001}}
-    >>> settings_by_family(["vae", "dcgan"], {"width": 8})  # of convolutions, which a VAE has with network=conv
-    {'vae': {}, 'dcgan': {'width': 8}}
-    """
-    if not families:
-        raise InputError("no family is named: wanted one or more, as `likelier families` lists them")
-    known = {name: {f.name for f in fields(find(name).Config)} for name in families}
-    if len(known) < len(families):
-        raise InputError(f"{' '.join(families)}: a family is named twice; --seeds N trains each with N seeds")
-    found: dict[str, dict[str, Any]] = {name: {} for name in families}
-    for key, value in settings.items():
-        family, dot, name = key.rpartition(".")
-        if dot and family not in known:
-            raise InputError(
-                f"{key} sets something of {family}, which is not compared: wanted one of {', '.join(families)}"
-            )
-        owners = [family] if dot else [f for f in families if name in known[f]]
-        if not owners:
-            every = set().union(*known.values())
-            raise unknown("setting", name, every, "`likelier families NAME` lists those of one family")
-        for owner in owners:
-            found[owner][name] = value
-    return without_idle_settings(found, settings)
-
-
-def without_idle_settings(found: dict[str, dict[str, Any]], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """A size that was given to all goes to those whose network has it; one that nobody has stays, to be refused."""
-    idle = {
-        family: config.idle_setting(own)
-        for family, own in found.items()
-        if issubclass(config := find(family).Config, Networks)
-    }
-    for family, name in idle.items():
-        used = any(name in own and idle.get(other) != name for other, own in found.items())
-        if used and f"{family}.{name}" not in given:
-            found[family].pop(name, None)
-    return found
-
-
 def command_of(plan: Plan) -> str:
     """The command line that does it again."""
-    words = ["likelier", "compare", *plan["families"], "--data", plan["data"]]
+    given = options_of(models_of(plan))
+    from_a_file = shlex.join(["echo", json.dumps({"models": plan["models"]}, ensure_ascii=False)])
+    families, options = given or (["--config", "/dev/stdin"], [])
+    words = ["likelier", "compare", *families, "--data", plan["data"]]
     words += ["--data-root", "DATA"] if plan["data_root"] else []
     words += [w for key, value in plan.get("data_options", {}).items() for w in (f"--{key}", str(value))]
     budget = {"epochs": plan["epochs"], "images": plan["images"], "minutes": plan["minutes"]}
-    given = {key: value for key, value in budget.items() if value is not None}
-    words += [w for key, value in given.items() for w in (f"--{key}", str(value).removesuffix(".0"))]
+    budget = {key: value for key, value in budget.items() if value is not None}
+    words += [w for key, value in budget.items() for w in (f"--{key}", str(value).removesuffix(".0"))]
     first, n = plan["seeds"][0], len(plan["seeds"])
     words += ["--seed", str(first)] if first else []
     words += ["--seeds", str(n)] if n > 1 else []
@@ -544,6 +567,5 @@ def command_of(plan: Plan) -> str:
     words += ["--augment", ",".join(plan["augment"])] if plan.get("augment") else []
     words += ["--device", plan["device"]] if plan["device"] != "auto" else []
     words += ["--jobs", str(plan["jobs"])] if plan.get("jobs") else []
-    for family, own in plan["settings"].items():
-        words += [w for name, value in own.items() for w in ("--set", f"{family}.{name}={value}")]
-    return shlex.join(words)
+    command = shlex.join([*words, *options])
+    return command if given else f"{from_a_file} | {command}"

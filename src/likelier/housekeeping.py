@@ -305,6 +305,7 @@ def budget_of(path: Path) -> int | None:
     plan = read_json(path / "compare.json") if (path / "compare.json").is_file() else {}
     budgets = [run.budget for run in listed_in(path) if run.budget]
     try:
-        return len(plan["families"]) * len(plan["seeds"]) * budgets[0]
+        models = plan["families"] if plan["format"] == 2 else plan["models"]
+        return len(models) * len(plan["seeds"]) * budgets[0]
     except (KeyError, TypeError, IndexError):
         return None

@@ -1,14 +1,18 @@
 """How a long job gets on, on the terminal: a bar with losses, images per second and the time left."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+
+FOLDED = 12
+"""Places that the names of a table keep, however narrow the terminal is."""
 
 
 class Bar(Progress):
@@ -97,9 +101,44 @@ class Terminal:
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """A table on standard output: the first column names, the others hold figures."""
-    drawn = Table(
-        title=escape(title),
+    """A table on standard output: the first column names, the others hold figures.
+
+    Columns for which a terminal is too narrow go on beneath, as figures are never cut.
+    """
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=1000)  # a file or a pipe has no width: names are not to be cut
+    widths = [max(width_of(cell) for cell in column) for column in zip(columns, *rows, strict=True)]
+    for part in parts_that_fit(widths, console.width):
+        console.print(drawn("" if part.start > 1 else title, columns, rows, [0, *part]))
+        console.print()
+
+
+def parts_that_fit(widths: Sequence[int], most: int) -> list[range]:
+    """The columns after the first, in parts that fit beside it; names in the first are folded if need be.
+
+    >>> parts_that_fit([10, 5, 5, 5], 80), parts_that_fit([10, 5, 5, 30], 26)
+    ([range(1, 4)], [range(1, 3), range(3, 4)])
+    """
+    names = min(widths[0], FOLDED) + 2  # with the space about it
+    found, start, used = [], 1, names
+    for index in range(1, len(widths)):
+        used += widths[index] + 2
+        if used > most and index > start:
+            found.append(range(start, index))
+            start, used = index, names + widths[index] + 2
+    return [*found, range(start, len(widths))]
+
+
+def width_of(cell: str) -> int:
+    """The places that a cell takes, of its widest line."""
+    return max(map(cell_len, cell.splitlines()), default=0)
+
+
+def drawn(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], part: Sequence[int]) -> Table:
+    """Some of the columns of a table."""
+    found = Table(
+        title=escape(title) or None,
         title_justify="left",
         title_style="bold",
         header_style="bold",
@@ -107,13 +146,11 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
         show_edge=False,
         padding=(0, 1, 0, 0),
     )
-    for index, column in enumerate(columns):
+    for index in part:
         # Names are folded where a terminal is too narrow, and figures never cut.
-        drawn.add_column(escape(column), justify="right" if index else "left", no_wrap=index > 0, overflow="fold")
+        found.add_column(
+            escape(columns[index]), justify="right" if index else "left", no_wrap=index > 0, overflow="fold"
+        )
     for row in rows:
-        drawn.add_row(*map(escape, row))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=1000)  # a file or a pipe has no width: names are not to be cut
-    console.print(drawn)
-    console.print()
+        found.add_row(*(escape(row[index]) for index in part))
+    return found

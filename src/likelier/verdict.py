@@ -240,7 +240,7 @@ def announcement(seeds: int, contenders: int) -> str | None:
     if least > ALPHA:
         return (
             f"with {seeds} seeds and {pairs} pairs no single win can be reached: the smallest p is {least:.3f} after "
-            "Holm's correction; wanted more seeds or fewer families"
+            "Holm's correction; wanted more seeds or fewer models"
         )
     return None if seeds >= ENOUGH else f"with {seeds} seeds verdicts will be preliminary: {ENOUGH} or more are wanted"
 
@@ -260,6 +260,17 @@ def judge(contenders: Sequence[Contender], measure: str = "FD") -> list[Verdict]
     pairs = list(combinations(contenders, 2))
     tests = [permutation_p(a.distances, b.distances) for a, b in pairs]
     return [decide(a, b, p, adjusted, measure) for (a, b), p, adjusted in zip(pairs, tests, holm(tests), strict=True)]
+
+
+def leader(sides: Sequence[Contender]) -> Contender | None:
+    """The one of the least median distance, among those that have not copied; None if half of the runs of all diverged.
+
+    >>> sides = [Contender("a", (1, 2), copied=(0.5, 0.5)), Contender("b", (2, 3)), Contender("c", (1, math.inf))]
+    >>> leader(sides).name
+    'b'
+    """
+    fit = [side for side in sides if not has_copied(side) and math.isfinite(median(side.distances))]
+    return min(fit, key=lambda side: median(side.distances), default=None)
 
 
 def decide(a: Contender, b: Contender, p: float, p_holm: float, measure: str) -> Verdict:

@@ -11,24 +11,38 @@ from likelier.errors import InputError
 from likelier.files import write_atomically
 from likelier.report.grouping import check_comparable, group_runs
 from likelier.report.reading import clean, read_run
-from likelier.report.standing import verdicts
-from likelier.verdict import Verdict
+from likelier.report.standing import contender_of, verdicts, why_none
+from likelier.verdict import Contender, Verdict
 
-__all__ = ["verdicts_on", "write_report"]
+__all__ = ["standings_on", "write_report"]
 
 
-def verdicts_on(runs: Sequence[Path]) -> list[Verdict]:
-    """What may be said of every pair of families among these run folders; errors as `write_report`."""
+def standings_on(runs: Sequence[Path], models: Sequence[str] | None = None) -> tuple[list[Contender], list[Verdict]]:
+    """Each model by its figures, and what may be said of every pair; both empty as long as none may be judged.
+
+    `models` and errors as in `write_report`.
+    """
     read = [read_run(path) for path in runs]
     check_comparable(read)
-    return verdicts(group_runs(read))
+    groups = group_runs(read, models)
+    return ([], []) if why_none(groups) else (list(map(contender_of, groups)), verdicts(groups))
 
 
-def write_report(runs: Sequence[Path], out: Path, *, title: str, command: str, declared: bool = False) -> Path:
+def write_report(
+    runs: Sequence[Path],
+    out: Path,
+    *,
+    title: str,
+    command: str,
+    declared: bool = False,
+    models: Sequence[str] | None = None,
+) -> Path:
     """Write the report on `runs` (run folders) to the file `out`, whole or not at all, and return `out`.
 
     `command` is the command line that reproduces the comparison; it is printed on the page, not run. `declared` says
     that the pairs were declared before training, as `likelier compare` does: only then do verdicts confirm anything.
+    `models` names the model that each run is a seed of; without it those of one family with equal settings are seeds
+    of one another.
     Raises InputError if there is no run, if a folder is no run, or if the runs cannot be compared.
     """
     from likelier.report.page import render  # matplotlib and torch with it: whoever only trains need not wait for that
@@ -39,7 +53,7 @@ def write_report(runs: Sequence[Path], out: Path, *, title: str, command: str, d
         raise InputError(f"{out} is a folder: wanted the name of a file; try {out / 'report.html'}")
     read = [read_run(path) for path in runs]
     check_comparable(read)
-    html = render(group_runs(read), title=clean(title), command=clean(command), declared=declared)
+    html = render(group_runs(read, models), title=clean(title), command=clean(command), declared=declared)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, html.encode())
     return out

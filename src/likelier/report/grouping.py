@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from likelier.errors import InputError
-from likelier.report.reading import Run
+from likelier.report.reading import Run, clean
 
 _CONDITIONS = ("data_digest", "extractor", "n", "reference", "quantisation", "neighbours")
 """The conditions that change what a number means. Runs may differ in the others, such as the extractors beside."""
@@ -15,7 +15,7 @@ _CONDITIONS = ("data_digest", "extractor", "n", "reference", "quantisation", "ne
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of one family with one setting, by seed: a column of the table, a colour of the figures."""
+    """The runs of one model, by seed: a column of the table, a colour of the figures."""
 
     label: str
     index: int
@@ -27,11 +27,17 @@ class Group:
         return [run.seed for run in self.runs]
 
 
-def group_runs(runs: Sequence[Run]) -> list[Group]:
+def group_runs(runs: Sequence[Run], models: Sequence[str] | None = None) -> list[Group]:
     """Group runs that differ in their seed only; families with several settings are told apart by them.
 
-    A median over seeds of different settings would be a number of nothing, so settings are part of the group.
+    A median over seeds of different settings would be a number of nothing, so settings are part of the group. If the
+    model of each run is named, the names are the groups.
     """
+    if models is not None:
+        named: dict[str, list[Run]] = {}
+        for run, name in zip(runs, models, strict=True):
+            named.setdefault(clean(name), []).append(run)
+        return [Group(name, index, in_order(members)) for index, (name, members) in enumerate(named.items())]
     found: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         found.setdefault(_identity(run), []).append(run)
@@ -39,8 +45,13 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     for index, ((family, _), members) in enumerate(found.items()):
         siblings = [_told_apart_by(other[0]) for (name, _), other in found.items() if name == family]
         label = family + _difference(_told_apart_by(members[0]), siblings)
-        groups.append(Group(label, index, tuple(sorted(members, key=lambda run: run.seed))))
+        groups.append(Group(label, index, in_order(members)))
     return groups
+
+
+def in_order(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """The runs by seed."""
+    return tuple(sorted(runs, key=lambda run: run.seed))
 
 
 def _identity(run: Run) -> tuple[str, str]:

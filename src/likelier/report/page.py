@@ -31,6 +31,7 @@ _WIDE = 1104
 _FRAMES = 16
 _ROWS = 9
 _NAMED_CLASSES = 10
+_NAMED_MODELS = 12
 _COUNTS = ("class_counts_fake", "class_counts_real")
 
 
@@ -177,8 +178,9 @@ def _summary(groups: Sequence[Group]) -> str:
     labels, data = [group.label for group in groups], Path(runs[0].data).name
     if len(groups) == 1:
         return f"{labels[0]} trained on {data} with a budget of {budget} images{fixed} and {counted}."
+    named = listed(labels) if len(labels) <= _NAMED_MODELS else f"{len(labels)} models"
     return (
-        f"{listed(labels)} trained on {data}, each with a budget of {budget} images{fixed} and {counted}, "
+        f"{named} trained on {data}, each with a budget of {budget} images{fixed} and {counted}, "
         "and measured with the same yardsticks."
     )
 
