@@ -741,3 +741,14 @@ def test_settings_tell_runs_of_one_family_apart(tmp_path: Path) -> None:
     groups = group_runs([read_run(first), read_run(second)])
     assert [group.label for group in groups] == ["vae (latent 20)", "vae (latent 2)"]
     assert all(len(pair) == 2 for pair in FAMILY_COLOURS)
+
+
+def test_what_reads_like_the_best_is_marked_with_it(tmp_path: Path) -> None:
+    """A digit that nobody sees tells no two models apart."""
+    runs = [make_run(tmp_path / family, family, 0) for family in ("vae", "dcgan", "gan")]
+    for run, value in zip(runs, (6.21, 6.2100001, 31.0), strict=True):
+        measures = json.loads((run / "measures.json").read_text())
+        next(m for m in measures["measures"] if m["key"] == "frechet_distance")["value"] = value
+        (run / "measures.json").write_text(json.dumps(measures))
+    frechet = sections(group_runs([read_run(run) for run in runs]), Footnotes())[0].rows[0]
+    assert [cell.best for cell in frechet.cells] == [True, True, False]
