@@ -5,10 +5,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from likelier.collapse import MISSING, SAME, SATURATED, collapse_warnings, discriminator_won, mode_collapse
-from likelier.experiment import train
+from likelier import load_images
+from likelier.collapse import (
+    MISSING,
+    SAME,
+    SATURATED,
+    collapse_warnings,
+    critic_overfits,
+    discriminator_won,
+    mode_collapse,
+    modes_missing,
+)
+from likelier.experiment import load, train
+from likelier.features import extractor
+from likelier.images import Images, Split, as_float
 from likelier.report import write_report
+from likelier.stability import MEMORISED
+from likelier.watch import Watch
 
 LOPSIDED = "broken_models.lopsided"
 HEALTHY = {
@@ -53,11 +68,12 @@ def test_a_sick_training_is_told_what_it_has_and_what_helps(why: str, tmp_path: 
 
 
 def test_it_is_said_at_the_end_and_in_reports_of_what_is_measured_and_what_is_not(likelier, tmp_path: Path):
-    outcome = likelier("train", "gan", "--set", "lr=0.1", "--images", 40_000, "--out", "sick", "-q")
-    assert [line.partition(":")[0] for line in outcome.err.splitlines()] == [
-        "mode collapse",
-        "the discriminator has won",
-    ]
+    outcome = likelier("train", "gan", "--set", "lr=0.1", "--images", 60_000, "--out", "sick", "-q")
+    kinds = ["mode collapse", "the discriminator has won"]
+    on_the_way, at_the_end = (lines := outcome.err.splitlines())[:-2], lines[-2:]
+    assert [line.partition(":")[0] for line in at_the_end] == kinds
+    assert [line.split(": ")[3] for line in on_the_way] == kinds, "each once, and while there is something to be saved"
+    assert all(" of 60,000 images: " in line for line in on_the_way)
     write_report([Path("sick")], Path("unmeasured.html"), title="", command="")
     page = Path("unmeasured.html").read_text()
     assert "mode collapse: the samples" in page
@@ -66,6 +82,39 @@ def test_it_is_said_at_the_end_and_in_reports_of_what_is_measured_and_what_is_no
     assert sum("mode collapse" in said for said in json.loads(Path("sick/measures.json").read_text())["warnings"]) == 1
     write_report([Path("sick")], Path("measured.html"), title="", command="")
     assert "mode collapse: the samples" in Path("measured.html").read_text()
+
+
+def test_a_healthy_training_is_not_interrupted(tmp_path: Path, recwarn: pytest.WarningsRecorder):
+    train("vae", out=tmp_path / "run", **HEALTHY["vae"])
+    assert not [warning for warning in recwarn if " images: " in str(warning.message)]
+
+
+def test_a_discriminator_that_has_learned_its_images_by_heart(tmp_path: Path):
+    """Sixty-four of them, and no penalty on its slope."""
+    digits = load_images("digits")
+    few = Images("few", Split(digits.train.images[:64], digits.train.labels[:64]), digits.test, digits.classes)
+    settings = {"beta1": 0, "beta2": 0.99, "hidden": 512, "lr": 1e-3}
+    run = train("gan", few, images=60_000, settings=settings, out=tmp_path / "run")
+    assert any(said.startswith("the discriminator overfits") for said in collapse_warnings(run.metrics()))
+
+
+def test_samples_without_four_of_ten_classes(tmp_path: Path):
+    """As good as real ones: they are."""
+    digits = load_images("digits")
+    known = digits.train.images[digits.train.labels < 6]
+    run = train("vae", images=1_000, looks=2, out=tmp_path / "run")
+    model = load(run)
+    model.sample = lambda n, generator, labels=None: as_float(known[torch.arange(n) % len(known)])
+    look = Watch(run, digits, extractor(digits))(model, 1_000)
+    assert "lack 40% of the classes" in (modes_missing([{"images": 1_000, "evaluation": True, **look}]) or "")
+
+
+def test_the_criteria_of_missing_modes_and_of_an_overfitting_critic():
+    assert modes_missing(looks(classes_missing=[0.9, 0.0, 0.1, 0.1, 0.0, 0.1])) is not None
+    assert modes_missing(looks(classes_missing=[0.9, 0.0, 0.1, 0.0, 0.0, 0.1])) is None
+    assert modes_missing(looks(classes_missing=[MISSING] * 5)) is None, "that is mode collapse"
+    assert critic_overfits(looks(d_gap=[MEMORISED + 0.01] * 3)) is not None
+    assert critic_overfits(looks(d_gap=[MEMORISED] * 3)) is None
 
 
 def looks(**values: list[float | None]) -> list[dict[str, Any]]:

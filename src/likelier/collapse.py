@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
-from likelier.stability import LAST, WON, finite_values
+from likelier.stability import LAST, MEMORISED, WON, finite_values
 
 Line = Mapping[str, Any]
 
@@ -18,6 +18,7 @@ SAME = 0.05
 """Of the data's variance: samples that vary less are one image. Sick trainings had up to .03, healthy ones from .09."""
 MISSING = 0.7
 """Share of the classes without a sample: sick trainings lacked .8 or more, the worst healthy one .5."""
+MODES_MISSING = "modes are missing"
 SATURATED = 0.1
 """Nats: a discriminator's loss without doubt (guessing costs 1.39). Sick trainings had up to .05, healthy ones from .4.
 
@@ -42,7 +43,8 @@ def collapse_warnings(lines: Sequence[Line]) -> list[str]:
     # One blur for every code is what a posterior that collapsed looks like, and no second finding.
     if max(finite_values(lines, "turns"), default=SOON) < SOON:
         return [found] if found else []
-    return [said for said in (found or mode_collapse(lines), discriminator_won(lines)) if said]
+    of_samples = found or mode_collapse(lines) or modes_missing(lines)
+    return [said for said in (of_samples, discriminator_won(lines), critic_overfits(lines)) if said]
 
 
 def trained_looks(lines: Sequence[Line]) -> list[Line]:
@@ -74,12 +76,41 @@ def mode_collapse(lines: Sequence[Line]) -> str | None:
         return None
     game = any("loss.discriminator" in line for line in lines)
     helps = (
-        "give the generator more and the discriminator less: a larger hidden or width, a smaller lr, network=conv, the "
-        "family dcgan; or more images"
+        "take a game that does not break (the family r3gan), or this one without momentum: beta1=0 and beta2=0.99; "
+        "or a smaller lr"
         if game
         else "train on more images, with a smaller lr, or give the decoder more: a larger hidden or width, network=conv"
     )
     return f"mode collapse: the samples {' and '.join(found)}, in the median of the last {len(looks)} looks; {helps}"
+
+
+def modes_missing(lines: Sequence[Line]) -> str | None:
+    """The warning for samples that lack a class or more, though not most of them; None for others.
+
+    A look counts classes that a sample of its size lacks once in 20,000 by chance, so that one is not chance.
+    """
+    missing = finite_values(trained_looks(lines)[-LAST:], "classes_missing")
+    if not missing or not 0 < (usual := median(missing)) < MISSING:
+        return None
+    return (
+        f"{MODES_MISSING}: the samples lack {usual:.0%} of the classes, in the median of the last {len(missing)} "
+        "looks; train on more images, or take a family that pays for what it leaves out: r3gan, or a larger gamma of it"
+        if any("loss.discriminator" in line for line in lines)
+        else f"{MODES_MISSING}: the samples lack {usual:.0%} of the classes, in the median of the last "
+        f"{len(missing)} looks; train on more images, or weigh the reconstruction more: a smaller variance"
+    )
+
+
+def critic_overfits(lines: Sequence[Line]) -> str | None:
+    """The warning for a discriminator that tells training images from held-out ones; None for others."""
+    gaps = finite_values(trained_looks(lines)[-LAST:], "d_gap")
+    if not gaps or (usual := median(gaps)) <= MEMORISED:
+        return None
+    return (
+        f"the discriminator overfits: it rates a training image above a held-out one in {0.5 + usual:.0%} of all pairs "
+        f"(above {0.5 + MEMORISED:.0%}, in the median of the last {len(gaps)} looks), so the generator is pulled to "
+        "single images; give it more images or augment=shift, a smaller hidden or width, a larger gamma (r3gan)"
+    )
 
 
 def discriminator_won(lines: Sequence[Line]) -> str | None:
@@ -93,6 +124,6 @@ def discriminator_won(lines: Sequence[Line]) -> str | None:
         return None
     return (
         f"the discriminator has won: its loss is {median(losses):.2g} (below {SATURATED}) over the last {LONG:.0%} of "
-        "the training, so the generator learns little from it; slow it down or give the generator more: a smaller lr, "
-        "a larger hidden or width, augment=shift where images are few, the family dcgan"
+        "the training, so the generator learns little from it; flatten it with a penalty on its slope (the families "
+        "r3gan, dragan, wgan_gp), take its momentum away (beta1=0), or make both steps smaller: lr"
     )

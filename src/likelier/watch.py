@@ -1,6 +1,7 @@
 """What is looked at while a model trains: samples, reconstructions, the held-out bound, the distance, D's judgement."""
 
 import math
+import warnings
 from collections.abc import Mapping
 
 import torch
@@ -8,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from likelier import metrics, rng
+from likelier.collapse import MODES_MISSING, collapse_warnings, trained_looks
 from likelier.distributions import Normal
 from likelier.family import Bounds, Decodes, Encodes, Family, Scores
 from likelier.features import Extractor
@@ -20,6 +22,10 @@ GRID = 8
 HELD_OUT = 2_000
 """Images, and samples, that the scalars of a look are taken over."""
 CHUNK = 500
+EARLIEST = 0.5
+"""The share of the budget before which nothing is said: many a training begins like one that has collapsed."""
+ENOUGH = 3
+"""Looks since then, without which nothing is said either."""
 COMMON = 10
 """Images, of those that are looked at, that a class must have to be missed: of so many, none comes once in 20,000."""
 
@@ -45,6 +51,7 @@ class Watch:
             counts = [] if classes is None else classes.bincount().tolist()
             self.common = {c for c, n in enumerate(counts) if n >= COMMON}
         self.spread = spread(as_float(self.seen))
+        self.told: set[str] = set()
 
     @torch.no_grad()
     def __call__(self, family: Family, seen: int) -> Mapping[str, float]:
@@ -67,7 +74,23 @@ class Watch:
             scalars |= self.distance(drawn) | self.judgement(family, drawn)
             if self.spread:
                 scalars["diversity"] = spread(drawn) / self.spread
+        self.warn_of_collapse(seen, scalars)
         return scalars
+
+    def warn_of_collapse(self, seen: int, scalars: Mapping[str, float]) -> None:
+        """Say what the training seems to have collapsed into, once each, while there is something left to be saved."""
+        budget = self.run.config["images"]
+        if not EARLIEST * budget <= seen < budget:
+            return
+        lines = [*self.run.metrics(), {"images": seen, "evaluation": True, **scalars}]
+        late = [line for line in lines if not line.get("evaluation") or line["images"] >= EARLIEST * budget]
+        if len(trained_looks(late)) < ENOUGH:
+            return
+        for said in collapse_warnings(late):
+            kind = said.partition(":")[0]
+            if kind not in {*self.told, MODES_MISSING}:  # modes may still be found
+                self.told.add(kind)
+                warnings.warn(f"after {seen:,} of {budget:,} images: {said}", stacklevel=2)
 
     def distance(self, drawn: Float[Tensor, "n c h w"]) -> dict[str, float]:
         """The Fréchet distance of samples from as many training images, and the share of classes that no sample has.
