@@ -49,6 +49,21 @@ def discriminator_loss(real: Batch, fake: Batch) -> Float[Tensor, ""]:
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
+def relativistic_loss(winner: Batch, loser: Batch) -> Float[Tensor, ""]:
+    """E log(1 + exp(−(winner − loser))): how far the winner's score is from standing above the loser's.
+
+    D and G take turns in being the winner (Jolicoeur-Martineau 2019, arXiv 1807.00734, section 4.1: RpGAN); each score
+    of one batch is held against one of the other.
+    """
+    return F.softplus(loser - winner).mean()
+
+
+def squared_gradient(scores: Batch, x: Pixels) -> Batch:
+    """‖∇ₓ D(x)‖² of each image, to be differentiated further; D sees each image alone."""
+    (gradient,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
+    return gradient.square().flatten(1).sum(1)
+
+
 def non_saturating_generator_loss(fake: Batch) -> Float[Tensor, ""]:
     """−E log D(G(z)): what section 3 of Goodfellow et al. 2014 trains with instead; batch mean."""
     return F.softplus(-fake).mean()
