@@ -78,6 +78,6 @@ def off_balance() -> Callable[[nn.Module], None]:
     def move(family: nn.Module) -> None:
         for layer in family.modules():
             if isinstance(layer, nn.Linear) and layer.out_features == 1 and layer.bias is not None:
-                nn.init.constant_(layer.bias, 2)
+                nn.init.constant_(layer.bias, 10)
 
     return move

@@ -86,9 +86,9 @@ def test_the_wrong_number_of_classes_is_refused_before_anything_is_written(likel
 def test_it_is_measured_and_compared_like_any_other(likelier: Likelier, tmp_path: Path):
     done = likelier("compare", "gan", "vae", "--images", 1_000, "--set", "gan.classes=10", "--out", "all", "-q")
     assert done.code == 0, done.err
-    found = json.loads((tmp_path / "all/gan-seed0/measures.json").read_text())["measures"]
+    found = json.loads((tmp_path / "all/runs/gan-seed0/measures.json").read_text())["measures"]
     assert all(isinstance(m["value"], float) or m["why_not"] for m in found)
-    assert next(m["value"] for m in found if m["key"] == "fd") > 0
-    refused = likelier("reconstruct", "all/gan-seed0")
+    assert next(m["value"] for m in found if m["key"] == "frechet_distance") > 0
+    refused = likelier("reconstruct", "all/runs/gan-seed0")
     assert refused.code == 2
     assert "has no encoder" in refused.err

@@ -77,8 +77,9 @@ def test_every_parameter_gets_a_finite_gradient(name: str, shape: tuple[int, int
     assert not silent, f"{silent} get a gradient of zero"
 
 
-def test_every_player_moves_and_nothing_else_does(name: str):
+def test_every_player_moves_and_nothing_else_does(name: str, off_balance):
     game = in_play(name)
+    off_balance(game.family)
     for move in game.family.turns(game.step):
         before = {n: p.detach().clone() for n, p in game.family.named_parameters()}
         game.update(move)

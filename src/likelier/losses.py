@@ -74,7 +74,8 @@ def gradient_penalty(scores: Batch, x: Pixels) -> Batch:
     Where D is flat the norm has no derivative; 0 is taken for it.
     """
     (gradient,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
-    return (torch.linalg.vector_norm(gradient.flatten(1), dim=1) - 1).square()
+    slope: Batch = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+    return (slope - 1).square()
 
 
 def squared_gradient(scores: Batch, x: Pixels) -> Batch:
