@@ -11,7 +11,7 @@ from conftest import Likelier, MakeFolder
 from likelier import rng
 from likelier.data import load as load_images
 from likelier.experiment import load, train
-from likelier.images import as_float
+from likelier.images import Images, Split, as_float
 from likelier.run import Run
 
 
@@ -92,3 +92,15 @@ def test_it_is_measured_and_compared_like_any_other(likelier: Likelier, tmp_path
     refused = likelier("reconstruct", "all/runs/gan-seed0")
     assert refused.code == 2
     assert "has no encoder" in refused.err
+
+
+def test_who_begins_with_anothers_weights_counts_the_classes_of_its_own_images(tmp_path: Path):
+    digits = load_images("digits")
+    settings = {"classes": 10, "hidden": 8, "ema": 1_000}
+    parent = train("gan", digits, images=128, settings=settings, out=tmp_path / "parent")
+    few = Split(digits.train.images[:100], torch.zeros(100, dtype=torch.int64))  # all of class 0
+    zeros = Images("zeros", few, digits.test, digits.classes)
+    child = train(init=parent, data=zeros, images=128, out=tmp_path / "child").state()
+    for weights in ("family", "shown"):
+        assert (child.tensors[f"{weights}/last_of_class"] == 1).all()
+    assert not (parent.state().tensors["family/last_of_class"] == 1).all()

@@ -172,7 +172,7 @@ def train(
     state = None
     if parent:  # at once, so that the run needs its parent no more
         game = Game(build(cls, config, image_set.shape, seed), image_set, seed, total, chosen, augmentations)
-        game.begin_from(parent.state)
+        game.begin_from(parent.state, image_set)
         state = game.state()
     run = Run.create(path, resolved, environment(chosen, image_set), state)
     if not begin_only:

@@ -112,6 +112,8 @@ class Family(nn.Module, ABC):
     def meet(self, images: Images) -> None:
         """Learn of the image set what its networks hang on, and refuse one that does not suit; called before training.
 
+        A model that begins with another's weights meets its own images after it was given them.
+
         Raises:
             InputError: it cannot be trained on these images.
         """
