@@ -452,7 +452,7 @@ def sample(given: Given) -> None:
     run = Run.open(given["run"])
     family = load(run, named_family(given, [run]))
     number, generator = given.get("number", 64), rng.generator(given.get("seed", 0), "sample")
-    asked = torch.tensor([label_of(run, family, name) for name in given.get("labels", [])], dtype=torch.int64)
+    asked = torch.tensor([label_of(run, family, name) for name in given.get("label", [])], dtype=torch.int64)
     labels = asked.repeat(-(-number // len(asked)))[:number] if len(asked) else None
     images = torch.cat(
         [drawn(run, family, len(part), generator, None if labels is None else labels[part]) for part in chunks(number)]
