@@ -21,6 +21,7 @@ ROOMS = [  # from the ground up: a room may import from those above it in this l
     {"nn", "adam", "augmentation", "data", "metrics", "pictures", "likelihood", "verdict"},
     {"family", "run", "features", "stability", "packing", "divergence"},
     {"tape", "collapse"},
+    {"adversarial"},
     {"families", "loop", "watch", "report", "describe", "reference", "samples", "looking"},
     {"rehearsal", "parent", "models"},
     {"experiment"},

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from likelier.data import load
-from likelier.family import build, configure, find
+from likelier.family import build, configure, find, names
 from likelier.images import Images, Split, as_float
 from likelier.loop import Game
 
@@ -135,6 +135,6 @@ def test_packed_sets_are_timed_and_weighed(tmp_path: Path):
 
 def test_checkpoints_take_less_than_two_percent_of_training(tmp_path: Path):
     found, printed = run("checkpoints.py", tmp_path, "--data", "digits", "--rounds", 3, "--slot", 0.05)
-    assert set(found) == {"vae", "gan", "dcgan", "vae_gan"}
+    assert set(found) == set(names())
     assert all(0 < each["share"] < 0.02 for each in found.values())
     assert printed.count("% of 60 s") == 4

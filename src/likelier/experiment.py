@@ -148,6 +148,7 @@ def train(
     judge = extractor_at_hand(image_set)
     rehearsal = rehearse(build(cls, config, image_set, seed), image_set, seed, chosen, augmentations)
     total = budget.in_images(image_set, rehearsal)
+    told = {"classes": list(image_set.classes)} if rehearsal.family.classes else {}
     del rehearsal  # before the run asks for the same memory
     resolved = {
         "family": family,
@@ -165,12 +166,13 @@ def train(
         "watched_in": judge.name if judge else None,
         "settings": settings_of(config),
         "augment": augmentations,
+        **told,
         **({"parent": parent.record()} if parent else {}),
     }
     state = None
     if parent:  # at once, so that the run needs its parent no more
         game = Game(build(cls, config, image_set.shape, seed), image_set, seed, total, chosen, augmentations)
-        game.begin_from(parent.state)
+        game.begin_from(parent.state, image_set)
         state = game.state()
     run = Run.create(path, resolved, environment(chosen, image_set), state)
     if not begin_only:

@@ -98,6 +98,9 @@ class Family(nn.Module, ABC):
     """Whether every turn is the same moves. One that changes by more than `step.progress` (a penalty in every 16th
     turn, say) sets this to False, and is carried out as written each time."""
 
+    classes: int = 0
+    """How many classes it knows, one of which it is told of each image; 0 if it is trained without labels."""
+
     def __init__(self, config: Any, shape: Shape) -> None:
         super().__init__()
         self.config = config
@@ -105,6 +108,15 @@ class Family(nn.Module, ABC):
 
     def start_from(self, batches: Iterator[Float[Tensor, "b c h w"]]) -> None:
         """Set initial weights by training images in [0, 1], where a family does so; called once, before training."""
+
+    def meet(self, images: Images) -> None:
+        """Learn of the image set what its networks hang on, and refuse one that does not suit; called before training.
+
+        A model that begins with another's weights meets its own images after it was given them.
+
+        Raises:
+            InputError: it cannot be trained on these images.
+        """
 
     @abstractmethod
     def players(self) -> dict[str, Player]:
@@ -250,8 +262,8 @@ def configure(family: type[Family], settings: Mapping[str, Any]) -> Any:
 
 def settings_of(config: Any) -> dict[str, Any]:
     """The settings of a configuration, as JSON holds them; without the size of a network that it does not have."""
-    idle = config.idle_setting(asdict(config)) if isinstance(config, Networks) else None
-    return {name: value for name, value in asdict(config).items() if name != idle}
+    idle = config.idle_settings(asdict(config)) if isinstance(config, Networks) else ()
+    return {name: value for name, value in asdict(config).items() if name not in idle}
 
 
 MOST_TO_START_FROM = 10_000
@@ -271,6 +283,7 @@ def build(family: type[Family], config: Any, images: Images | Shape, seed: int) 
     with seeded_weights(rng.derived_seed(seed, "weights")):
         built = family(config, shape)
         if isinstance(images, Images):
+            built.meet(images)
             built.start_from(batches_to_start_from(images, seed))
     return built
 

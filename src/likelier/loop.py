@@ -228,11 +228,16 @@ class Game:
         skipped = {"skipped": kept} if (kept := self.skips.state()) else {}
         return State(copies, {"turns": self.turns, "images": self.seen, **skipped})
 
-    def begin_from(self, state: State) -> None:
-        """Take the weights and their moving averages from another run; optimisers, noise and images start anew."""
+    def begin_from(self, state: State, images: Images) -> None:
+        """Take the weights and their moving averages from another run; optimisers, noise and images start anew.
+
+        What the family had learned of that run's images it learns of these.
+        """
         load_weights(self.family, state, "family/")
         averaged = any(name.startswith("shown/") for name in state.tensors)
         load_weights(self._shown, state, "shown/" if averaged else "family/")
+        self.family.meet(images)
+        self._shown.meet(images)
 
     def restore(self, state: State) -> None:
         """Go back to `state`."""

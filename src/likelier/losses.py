@@ -49,6 +49,41 @@ def discriminator_loss(real: Batch, fake: Batch) -> Float[Tensor, ""]:
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
+def relativistic_loss(winner: Batch, loser: Batch) -> Float[Tensor, ""]:
+    """E log(1 + exp(−(winner − loser))): how far the winner's score is from standing above the loser's.
+
+    D and G take turns in being the winner (Jolicoeur-Martineau 2019, arXiv 1807.00734, section 4.1: RpGAN); each score
+    of one batch is held against one of the other.
+    """
+    return F.softplus(loser - winner).mean()
+
+
+def least_squares(scores: Batch, wanted: float) -> Float[Tensor, ""]:
+    """½ E (D − wanted)²: scores as a regression to a number (Mao et al. 2017, eq. 2), batch mean."""
+    return 0.5 * (scores - wanted).square().mean()
+
+
+def hinge_loss(real: Batch, fake: Batch) -> Float[Tensor, ""]:
+    """E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))) (Miyato et al. 2018, eq. 16), batch mean."""
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def gradient_penalty(scores: Batch, x: Pixels) -> Batch:
+    """(‖∇ₓ D(x)‖ − 1)² of each image, to be differentiated further; D sees each image alone (Gulrajani et al. 2017).
+
+    Where D is flat the norm has no derivative; 0 is taken for it.
+    """
+    (gradient,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
+    slope: Batch = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+    return (slope - 1).square()
+
+
+def squared_gradient(scores: Batch, x: Pixels) -> Batch:
+    """‖∇ₓ D(x)‖² of each image, to be differentiated further; D sees each image alone."""
+    (gradient,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
+    return gradient.square().flatten(1).sum(1)
+
+
 def non_saturating_generator_loss(fake: Batch) -> Float[Tensor, ""]:
     """−E log D(G(z)): what section 3 of Goodfellow et al. 2014 trains with instead; batch mean."""
     return F.softplus(-fake).mean()

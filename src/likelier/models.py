@@ -314,12 +314,12 @@ def settings_by_family(families: Sequence[str], settings: Mapping[str, Any]) -> 
 def without_idle_settings(found: dict[str, dict[str, Any]], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """A size that was given to all goes to those whose network has it; one that nobody has stays, to be refused."""
     idle = {
-        family: config.idle_setting(own)
+        family: config.idle_settings(own)
         for family, own in found.items()
         if issubclass(config := find(family).Config, Networks)
     }
-    for family, name in idle.items():
-        used = any(name in own and idle.get(other) != name for other, own in found.items())
+    for family, name in [(family, size) for family, sizes in idle.items() for size in sizes]:
+        used = any(name in own and name not in idle.get(other, ()) for other, own in found.items())
         if used and f"{family}.{name}" not in given:
             found[family].pop(name, None)
     return found

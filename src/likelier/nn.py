@@ -109,57 +109,50 @@ def padded(shape: Shape) -> nn.Module:
     return nn.ZeroPad2d((0, width, 0, height)) if height or width else nn.Identity()
 
 
-def mlp_down(shape: Shape, width: int, activation: Activation) -> tuple[Network, int]:
-    """A hidden layer on flattened images: [b, c, h, w] → [b, width]."""
-    return Network(*image_to_vector(shape, width), activation()), width
+def batch_norm(channels: int, normalise: bool) -> list[nn.Module]:
+    """Batch normalisation, or nothing."""
+    return [nn.BatchNorm2d(channels)] if normalise else []
 
 
-def mlp_up(latent: int, width: int, shape: Shape) -> Network:
-    """A hidden layer, and an image from it: [b, latent] → [b, c, h, w]."""
-    return vector_to_image(latent, width, shape=shape)
-
-
-def conv_down(shape: Shape, width: int, activation: Activation) -> tuple[Network, int]:
+def conv_down(shape: Shape, width: int, activation: Activation, normalise: bool) -> tuple[Network, int]:
     """The trunk of a DCGAN discriminator, a strided convolution for each halving: [b, c, h, w] → [b, features].
 
-    Batch normalisation on all but the first: "not applying batchnorm to the generator output layer and the
+    Batch normalisation, if any, on all but the first: "not applying batchnorm to the generator output layer and the
     discriminator input layer" (Radford et al. 2016, section 3).
     """
     (c, first), *rest = pairwise(channels(shape, width))
     layers = [padded(shape), nn.Conv2d(c, first, 4, stride=2, padding=1), activation()]
     for fan_in, fan_out in rest:
-        layers += [
-            nn.Conv2d(fan_in, fan_out, 4, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(fan_out),
-            activation(),
-        ]
+        convolution = nn.Conv2d(fan_in, fan_out, 4, stride=2, padding=1, bias=not normalise)
+        layers += [convolution, *batch_norm(fan_out, normalise), activation()]
     return Network(*layers, nn.Flatten()), math.prod(deepest(shape, width))
 
 
-def conv_up(latent: int, width: int, shape: Shape) -> Network:
+def conv_up(latent: int, width: int, shape: Shape, activation: Activation, normalise: bool) -> Network:
     """A DCGAN generator, a transposed convolution for each doubling: [b, latent] → [b, c, h, w]."""
     *rest, (last, c) = pairwise(reversed(channels(shape, width)))
     small = deepest(shape, width)
-    layers: list[nn.Module] = [nn.Linear(latent, math.prod(small), bias=False), nn.Unflatten(1, small)]
-    layers += [nn.BatchNorm2d(small[0]), nn.ReLU()]
+    layers: list[nn.Module] = [nn.Linear(latent, math.prod(small), bias=not normalise), nn.Unflatten(1, small)]
+    layers += [*batch_norm(small[0], normalise), activation()]
     for fan_in, fan_out in rest:
-        layers += [nn.ConvTranspose2d(fan_in, fan_out, 4, stride=2, padding=1, bias=False)]
-        layers += [nn.BatchNorm2d(fan_out), nn.ReLU()]
+        layers += [nn.ConvTranspose2d(fan_in, fan_out, 4, stride=2, padding=1, bias=not normalise)]
+        layers += [*batch_norm(fan_out, normalise), activation()]
     return Network(*layers, nn.ConvTranspose2d(last, c, 4, stride=2, padding=1), Crop(*shape[1:]))
 
 
 class Residual(nn.Module):
-    """x + F(x), [b, c, h, w] → the same; F is two 3×3 convolutions, each behind its normalisation and activation.
+    """x + F(x), [b, c, h, w] → the same; F is two 3×3 convolutions, each behind normalisation, if any, and activation.
 
     Kaiming He, Xiangyu Zhang, Shaoqing Ren, Jian Sun: Identity Mappings in Deep Residual Networks, 2016, arXiv
     1603.05027, figure 1(b): x is passed on as it is.
     """
 
-    def __init__(self, width: int, activation: Activation) -> None:
+    def __init__(self, width: int, activation: Activation, normalise: bool) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for _ in range(2):
-            layers += [nn.BatchNorm2d(width), activation(), nn.Conv2d(width, width, 3, padding=1, bias=False)]
+            convolution = nn.Conv2d(width, width, 3, padding=1, bias=not normalise)
+            layers += [*batch_norm(width, normalise), activation(), convolution]
         self.branch = Network(*layers)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -173,20 +166,20 @@ def channels_last(network: Network) -> Network:
     return network
 
 
-def resnet_down(shape: Shape, width: int, activation: Activation) -> tuple[Network, int]:
+def resnet_down(shape: Shape, width: int, activation: Activation, normalise: bool) -> tuple[Network, int]:
     """A strided convolution for each halving, and a residual block behind it: [b, c, h, w] → [b, features].
 
     No block at full size, where it would cost more than all the others together.
     """
     layers = [padded(shape)]
     for fan_in, fan_out in pairwise(channels(shape, width)):
-        layers += [nn.Conv2d(fan_in, fan_out, 4, stride=2, padding=1), Residual(fan_out, activation)]
+        layers += [nn.Conv2d(fan_in, fan_out, 4, stride=2, padding=1), Residual(fan_out, activation, normalise)]
     small = deepest(shape, width)
-    trunk = Network(*layers, nn.BatchNorm2d(small[0]), activation(), nn.Flatten())
+    trunk = Network(*layers, *batch_norm(small[0], normalise), activation(), nn.Flatten())
     return channels_last(trunk), math.prod(small)
 
 
-def resnet_up(latent: int, width: int, shape: Shape) -> Network:
+def resnet_up(latent: int, width: int, shape: Shape, activation: Activation, normalise: bool) -> Network:
     """A residual block before each doubling: [b, latent] → [b, c, h, w].
 
     Pixels are doubled and then convolved, as in the residual generators of Gulrajani et al. 2017, arXiv 1704.00028,
@@ -198,14 +191,18 @@ def resnet_up(latent: int, width: int, shape: Shape) -> Network:
     layers: list[nn.Module] = [nn.Linear(latent, math.prod(small)), nn.Unflatten(1, small)]
     for fan_in, fan_out in rest:
         # 1×1 convolutions give the same before the doubling as after it, for a quarter of the work.
-        layers += [Residual(fan_in, nn.ReLU), nn.Conv2d(fan_in, fan_out, 1), nn.Upsample(scale_factor=2)]
-    layers += [Residual(last, nn.ReLU), nn.BatchNorm2d(last), nn.ReLU(), nn.Upsample(scale_factor=2)]
+        layers += [Residual(fan_in, activation, normalise), nn.Conv2d(fan_in, fan_out, 1), nn.Upsample(scale_factor=2)]
+    layers += [Residual(last, activation, normalise), *batch_norm(last, normalise), activation()]
+    layers += [nn.Upsample(scale_factor=2)]
     return channels_last(Network(*layers, nn.Conv2d(last, c, 3, padding=1), Crop(*shape[1:])))
 
 
-DOWN = {"mlp": mlp_down, "conv": conv_down, "resnet": resnet_down}
-UP = {"mlp": mlp_up, "conv": conv_up, "resnet": resnet_up}
+DOWN = {"conv": conv_down, "resnet": resnet_down}
+UP = {"conv": conv_up, "resnet": resnet_up}
 NetworkName = Annotated[Literal["mlp", "conv", "resnet"], Field(description="what the networks are made of")]
+Hidden = Annotated[int, Field(ge=1, description="units in a hidden layer of mlp")]
+Depth = Annotated[int, Field(ge=1, le=100, description="hidden layers of mlp")]
+Width = Annotated[int, Field(ge=1, description="channels of conv and resnet after the first halving")]
 
 
 @dataclass(frozen=True)
@@ -222,43 +219,54 @@ class Networks:
     """
 
     network: NetworkName = "mlp"
-    hidden: Annotated[int, Field(ge=1, description="units in the hidden layer of mlp")] = 256
-    width: Annotated[int, Field(ge=1, description="channels of conv and resnet after the first halving")] = 16
+    hidden: Hidden = 256
+    depth: Depth = 1
+    width: Width = 16
 
     @model_validator(mode="after")
     def check_networks(self) -> "Networks":
         """ValueError for a size that the chosen network does not have, or a batch that it cannot take."""
-        default, idle = {f.name: f.default for f in fields(self)}, self.idle_setting({"network": self.network})
-        if getattr(self, idle) != default[idle]:
-            used = "width" if idle == "hidden" else "hidden"
-            raise ValueError(f"no {idle} beside network={self.network}, the size of which is {used}")
+        default = {f.name: f.default for f in fields(self)}
+        for idle in self.idle_settings({"network": self.network}):
+            if getattr(self, idle) != default[idle]:
+                used = "hidden and depth" if self.network == "mlp" else "width"
+                raise ValueError(f"no {idle} beside network={self.network}, the size of which is {used}")
         if self.network != "mlp" and getattr(self, "batch", 2) < 2:
             raise ValueError(f"batch > 1 beside network={self.network}, which normalises by the batch")
         return self
 
     @classmethod
-    def idle_setting(cls, settings: Mapping[str, Any]) -> str:
-        """The size that does nothing beside these settings: a network has only the other."""
+    def idle_settings(cls, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """The sizes that do nothing beside these settings: a network has only the others."""
         default = next(f.default for f in fields(cls) if f.name == "network")
-        return "width" if settings.get("network", default) == "mlp" else "hidden"
+        return ("width",) if settings.get("network", default) == "mlp" else ("hidden", "depth")
 
-    @property
-    def size(self) -> int:
-        """Of the chosen network."""
-        return self.hidden if self.network == "mlp" else self.width
+    def image_to_features(
+        self, shape: Shape, activation: Activation = nn.ReLU, normalise: bool = True
+    ) -> tuple[Network, int]:
+        """[b, c, h, w] → [b, features], ending in a nonlinearity; and how many features they are.
 
-    def image_to_features(self, shape: Shape, activation: Activation = nn.ReLU) -> tuple[Network, int]:
-        """[b, c, h, w] → [b, features], ending in a nonlinearity; and how many features they are."""
-        return DOWN[self.network](shape, self.size, activation)
+        Those of conv and resnet have batch normalisation unless `normalise` is false; mlp has none.
+        """
+        if self.network == "mlp":
+            hidden = image_to_vector(shape, *(self.hidden,) * self.depth, activation=activation)
+            return Network(*hidden, activation()), self.hidden
+        return DOWN[self.network](shape, self.width, activation, normalise)
 
-    def image_to_vector(self, shape: Shape, n: int, activation: Activation = nn.ReLU) -> Network:
+    def image_to_vector(
+        self, shape: Shape, n: int, activation: Activation = nn.ReLU, normalise: bool = True
+    ) -> Network:
         """[b, c, h, w] → [b, n], without a last nonlinearity."""
-        trunk, features = self.image_to_features(shape, activation)
+        trunk, features = self.image_to_features(shape, activation, normalise)
         return Network(*trunk, nn.Linear(features, n))
 
-    def vector_to_image(self, n: int, shape: Shape) -> Network:
+    def vector_to_image(
+        self, n: int, shape: Shape, activation: Activation = nn.ReLU, normalise: bool = True
+    ) -> Network:
         """[b, n] → [b, c, h, w], without a last nonlinearity."""
-        return UP[self.network](n, self.size, shape)
+        if self.network == "mlp":
+            return vector_to_image(n, *(self.hidden,) * self.depth, shape=shape, activation=activation)
+        return UP[self.network](n, self.width, shape, activation, normalise)
 
 
 def dcgan_initialise(module: nn.Module) -> None:
@@ -272,6 +280,37 @@ def dcgan_initialise(module: nn.Module) -> None:
             continue
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+def he_initialise(module: nn.Module) -> None:
+    """Weights from N(0, 2/fan-in), biases zero: signals keep their size through layers without normalisation.
+
+    He et al. 2015, arXiv 1502.01852, eq. (10). A residual block without normalisation begins as the identity: its last
+    convolution is zero, and its other m − 1 are multiplied by L^(−1/(2m−2)) in a network of L blocks of m (Zhang,
+    Dauphin, Ma: Fixup Initialization, 2019, arXiv 1901.09321, section 3.2).
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.ConvTranspose2d):  # its kernel reaches each output from 1/stride² of its places only
+            fan_in = layer.weight[:, 0].numel() // math.prod(layer.stride)
+        elif isinstance(layer, nn.Conv2d | nn.Linear):
+            fan_in = layer.weight[0].numel()
+        else:
+            continue
+        nn.init.normal_(layer.weight, 0, math.sqrt(2 / fan_in))
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    blocks = [layer for layer in module.modules() if isinstance(layer, Residual)]
+    for block in blocks:
+        *others, last = [layer for layer in block.branch if isinstance(layer, nn.Conv2d)]
+        nn.init.zeros_(last.weight)
+        for convolution in others:
+            with torch.no_grad():
+                convolution.weight *= len(blocks) ** (-0.5 / len(others))
+
+
+def without_level(network: nn.Module) -> None:
+    """Take the last layer's bias away: a game of differences of scores does not move it."""
+    linear_layers(network)[-1].register_parameter("bias", None)
 
 
 class Average:

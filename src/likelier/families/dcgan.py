@@ -18,19 +18,17 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import torch
-from jaxtyping import Float, Int64
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor
 
-from likelier.distributions import Normal, standard_normal
-from likelier.family import Family, Move, Player, Step, unconditional
+from likelier.adversarial import Adversarial, Beta, HalfLife, Settings
+from likelier.family import Move, Step
 from likelier.images import Shape
 from likelier.losses import discriminator_loss, non_saturating_generator_loss
-from likelier.nn import NetworkName, Networks, dcgan_initialise, leaky_relu
+from likelier.nn import NetworkName, dcgan_initialise
 
 
-class DCGAN(Family):
+class DCGAN(Adversarial):
     """A generator against a discriminator, both convolutional by default.
 
     >>> import torch
@@ -41,63 +39,30 @@ class DCGAN(Family):
     """
 
     @dataclass(frozen=True)
-    class Config(Networks):
+    class Config(Settings):
         """`width` is fitted to two CPU cores (the paper has 128), `ema` is a half-life in images."""
 
         network: NetworkName = "conv"
-        latent: Annotated[int, Field(ge=1)] = 64
         batch: Annotated[int, Field(ge=2)] = 128
-        lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
-        beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
-        ema: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10_000
+        beta1: Beta = 0.5
+        ema: HalfLife = 10_000
 
     config: Config
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape)
-        self.generator = config.vector_to_image(config.latent, shape)
-        self.discriminator = config.image_to_vector(shape, 1, leaky_relu)
         if config.network == "conv":  # weights of another scale would not suit the other networks
             dcgan_initialise(self)
 
-    def players(self) -> dict[str, Player]:
-        """Generator and discriminator."""
-        lr, beta1 = self.config.lr, self.config.beta1
-        return {
-            "discriminator": Player((self.discriminator,), lr, beta1),
-            "generator": Player((self.generator,), lr, beta1, ema=self.config.ema or None),
-        }
-
     def turns(self, step: Step) -> Iterator[Move]:
         """D moves on fresh images, then G answers on fresh noise; each batch is normalised by itself."""
-        x = step.images()
+        x, y = step.images(), self.labels(step)
         with torch.no_grad():
-            fake = self.decode(step.randn(step.batch, self.config.latent))
-        d_real, d_fake = self.score(x), self.score(fake)
+            fake = self.generate(self.noise(step), y)
+        d_real, d_fake = self.score(x, y), self.score(fake, y)
         yield Move(
             {"discriminator": discriminator_loss(d_real, d_fake)},  # −Eq. (1) of Goodfellow et al.
             {"d_real": d_real.sigmoid().mean(), "d_fake": d_fake.sigmoid().mean()},
         )
-        fake = self.decode(step.randn(step.batch, self.config.latent))
-        yield Move({"generator": non_saturating_generator_loss(self.score(fake))})
-
-    def prior(self) -> Normal:
-        """p(z) = N(0, I)."""
-        return standard_normal(self.config.latent, like=next(self.parameters()))
-
-    def decode(self, z: Float[Tensor, "b latent"]) -> Float[Tensor, "b c h w"]:
-        """G(z)."""
-        return self.generator(z).sigmoid()
-
-    def score(self, x: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Float[Tensor, " b"]:
-        """The logit of D(x)."""
-        unconditional(labels)
-        return self.discriminator(x).squeeze(1)
-
-    @torch.no_grad()
-    def sample(
-        self, n: int, generator: torch.Generator, labels: Int64[Tensor, " n"] | None = None
-    ) -> Float[Tensor, "n c h w"]:
-        """G(z) for z from the prior."""
-        unconditional(labels)
-        return self.decode(self.prior().sample(generator, n))
+        fake = self.generate(self.noise(step), y)
+        yield Move({"generator": non_saturating_generator_loss(self.score(fake, y))})
