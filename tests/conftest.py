@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from likelier import cli
 
@@ -68,3 +69,15 @@ def likelier(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
         return Outcome(code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def off_balance() -> Callable[[nn.Module], None]:
+    """Move a family's scores away from 0: while all are within a hinge's margins, what moves their level cancels."""
+
+    def move(family: nn.Module) -> None:
+        for layer in family.modules():
+            if isinstance(layer, nn.Linear) and layer.out_features == 1 and layer.bias is not None:
+                nn.init.constant_(layer.bias, 2)
+
+    return move

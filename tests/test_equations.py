@@ -1,9 +1,13 @@
 """Each player's gradient is that of the paper's equation, written out here once more, in float64."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
+import pytest
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from likelier.distributions import Normal
 from likelier.family import Family, build, configure, find
@@ -166,6 +170,188 @@ def test_gan_plays_the_minimax_game():
 
 def test_dcgan_plays_the_same_game():
     check_gan("dcgan")
+
+
+def judge(gan: Family, x: Tensor) -> Tensor:
+    """D(x), layer by layer."""
+    hidden, last = gan.discriminator[1], gan.discriminator[3]
+    features = F.leaky_relu(x.flatten(1) @ hidden.weight.T + hidden.bias, 0.2)
+    return (features @ last.weight.T).squeeze(1) + (0 if last.bias is None else last.bias)
+
+
+def norms_of_slopes(judged: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+    """‖∇D‖ at each point, one point at a time."""
+    norms = []
+    for point in points.detach():
+        x = point[None].clone().requires_grad_()
+        (slope,) = torch.autograd.grad(judged(x).sum(), x, create_graph=True)
+        norms.append(slope.square().sum().sqrt())
+    return torch.stack(norms)
+
+
+def parameters_of(gan: Family, player: str) -> list[torch.nn.Parameter]:
+    return gan.players()[player].parameters()
+
+
+def test_lsgan_plays_equations_2_and_9():
+    gan, z = double("lsgan", latent=3, network="mlp"), noise(2, 3)
+    first, second = (torch.sigmoid(gan.generator(draw)) for draw in z)
+    d_loss = (judge(gan, images()) - 1).pow(2).mean() / 2 + judge(gan, first.detach()).pow(2).mean() / 2
+    g_loss = (judge(gan, second) - 1).pow(2).mean() / 2
+    found = [played(gan, Script(z), move) for move in (0, 1)]
+    assert_same(found[0]["discriminator"], written_out(d_loss, parameters_of(gan, "discriminator")))
+    assert_same(found[1]["generator"], written_out(g_loss, parameters_of(gan, "generator")))
+    assert [list(move) for move in found] == [["discriminator"], ["generator"]]
+
+
+def test_wgan_gp_plays_equation_3():
+    gan, z = double("wgan_gp", latent=3, network="mlp", critic=2, lam=7), noise(3, 3)
+    lines = [draw.view(BATCH, 1, 1, 1) for draw in torch.linspace(-2, 2, 2 * BATCH, dtype=torch.float64).chunk(2)]
+    script = [z[0], lines[0], z[1], lines[1], z[2]]
+    samples = [torch.sigmoid(gan.generator(draw)) for draw in z]
+    for move in (0, 1):
+        epsilon = torch.distributions.Normal(0.0, 1.0).cdf(lines[move])
+        between = epsilon * images() + (1 - epsilon) * samples[move].detach()
+        penalty = (norms_of_slopes(partial(judge, gan), between) - 1).pow(2).mean()
+        wanted = judge(gan, samples[move].detach()).mean() - judge(gan, images()).mean() + 7 * penalty
+        found = played(gan, Script(script), move)
+        assert list(found) == ["discriminator"]
+        assert_same(found["discriminator"], written_out(wanted, parameters_of(gan, "discriminator")))
+    found = played(gan, Script(script), 2)
+    assert list(found) == ["generator"]
+    assert_same(found["generator"], written_out(-judge(gan, samples[2]).mean(), parameters_of(gan, "generator")))
+
+
+def test_sngan_plays_equations_8_16_and_17():
+    """With σ from a singular value decomposition; the power method has been given the time to find it."""
+    gan, z = double("sngan", latent=3, network="mlp", hidden=5), noise(2, 3)
+    gan.train()
+    for _ in range(3_000):
+        gan.score(images())
+    gan.eval()
+    layers = [gan.discriminator[1], gan.discriminator[3]]
+    raw = [layer.parametrizations.weight.original for layer in layers]
+
+    def normalised(x: Tensor) -> Tensor:
+        first, second = (w / torch.linalg.matrix_norm(w, 2) for w in raw)
+        return (F.leaky_relu(x.flatten(1) @ first.T + layers[0].bias, 0.2) @ second.T + layers[1].bias).squeeze(1)
+
+    samples = [torch.sigmoid(gan.generator(draw)) for draw in z]
+    layers[1].bias.data += 0.9  # so that some images lie beyond the margin
+    d_real, d_fake = normalised(images()), normalised(samples[0].detach())
+    assert 0 < (d_real < 1).sum() < BATCH
+    v_d = torch.minimum(torch.zeros(BATCH), -1 + d_real).mean() + torch.minimum(torch.zeros(BATCH), -1 - d_fake).mean()
+    found = [played(gan, Script(z), move) for move in (0, 1)]
+    assert_same(found[0]["discriminator"], written_out(-v_d, parameters_of(gan, "discriminator")))
+    assert_same(found[1]["generator"], written_out(-normalised(samples[1]).mean(), parameters_of(gan, "generator")))
+
+
+def test_the_largest_singular_value_of_every_layer_of_sngans_d_is_1():
+    gan = build(find("sngan"), find("sngan").Config(network="conv", classes=4), SHAPE, seed=0).train()
+    with torch.no_grad():
+        for _ in range(500):
+            gan.score(images().float(), torch.arange(BATCH) % 4)
+    layers = [m for m in (*gan.discriminator.modules(), gan.projection) if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert len(layers) == 4
+    for layer in layers:
+        assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, abs=1e-3)
+
+
+def test_dragan_plays_the_game_with_a_penalty_around_the_images():
+    gan, z = double("dragan", latent=3, network="mlp", lam=7), noise(2, 3)
+    delta = torch.randn(BATCH, *SHAPE, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    first, second = (torch.sigmoid(gan.generator(draw)) for draw in z)
+    near = images() + images().flatten().var().sqrt() / 2 * delta
+    value = adversarial_value(judge(gan, images()), judge(gan, first.detach()))
+    penalty = (norms_of_slopes(partial(judge, gan), near) - 1).pow(2).mean()
+    script = [z[0], delta, z[1]]
+    found = [played(gan, Script(script), move) for move in (0, 1)]
+    assert_same(found[0]["discriminator"], written_out(-value + 7 * penalty, parameters_of(gan, "discriminator")))
+    non_saturating = -torch.log(torch.sigmoid(judge(gan, second))).mean()
+    assert_same(found[1]["generator"], written_out(non_saturating, parameters_of(gan, "generator")))
+
+
+@pytest.mark.parametrize(("r1", "r2"), [(True, True), (True, False), (False, True), (False, False)])
+@pytest.mark.parametrize("pairing", [True, False])
+def test_r3gan_plays_equations_2_and_3(pairing: bool, r1: bool, r2: bool):
+    gan, z = double("r3gan", latent=3, hidden=7, depth=1, gamma=0.7, r1=r1, r2=r2, pairing=pairing), noise(2, 3)
+    first, second = (torch.sigmoid(gan.generator(draw)) for draw in z)
+    x, fake = images(), first.detach()
+
+    def f(t: Tensor) -> Tensor:
+        return -torch.log(1 + torch.exp(-t))
+
+    if pairing:
+        d_loss = -f(judge(gan, x) - judge(gan, fake)).mean()
+        g_loss = -f(judge(gan, second) - judge(gan, x)).mean()
+    else:
+        d_loss = -adversarial_value(judge(gan, x), judge(gan, fake))
+        g_loss = -torch.log(torch.sigmoid(judge(gan, second))).mean()
+    for wanted, points in ((r1, x), (r2, fake)):
+        if wanted:
+            d_loss = d_loss + 0.7 / 2 * norms_of_slopes(partial(judge, gan), points).pow(2).mean()
+    found = [played(gan, Script(z), move) for move in (0, 1)]
+    assert_same(found[0]["discriminator"], written_out(d_loss, parameters_of(gan, "discriminator")))
+    assert_same(found[1]["generator"], written_out(g_loss, parameters_of(gan, "generator")))
+
+
+def test_penalties_of_r3gan_that_come_more_rarely_weigh_more():
+    """In one of `every` moves of D and as many times as heavy: the same on average."""
+    gan, z = double("r3gan", latent=3, hidden=7, depth=1, gamma=0.7, every=2), noise(4, 3)
+    samples = [torch.sigmoid(gan.generator(draw)).detach() for draw in z]
+    for move, weight in ((0, 2 * 0.7), (2, 0)):
+        wanted = torch.log(1 + torch.exp(judge(gan, samples[move]) - judge(gan, images()))).mean()
+        for points in (images(), samples[move]):
+            wanted = wanted + weight / 2 * norms_of_slopes(partial(judge, gan), points).pow(2).mean()
+        found = played(gan, Script(z), move)
+        assert_same(found["discriminator"], written_out(wanted, parameters_of(gan, "discriminator")))
+
+
+def test_r3gan_with_every_part_taken_out_is_the_gan():
+    gan, z = double("gan", latent=3), noise(2, 3)
+    bare = double("r3gan", latent=3, hidden=256, depth=1, pairing=False, r1=False, r2=False)
+    bare.load_state_dict(gan.state_dict())
+    bare.generator[1] = gan.generator[1]  # G's nonlinearity, which is LeakyReLU in the one and ReLU in the other
+    for move, player in ((0, "discriminator"), (1, "generator")):
+        found, wanted = (played(family, Script(z), move) for family in (bare, gan))
+        assert list(found) == list(wanted) == [player]
+        assert all(torch.equal(f, w) for f, w in zip(found[player], wanted[player], strict=True))
+
+
+@pytest.mark.parametrize("name", ["gan", "r3gan"])
+def test_a_class_is_told_by_its_vectors_projection(name: str):
+    """Miyato & Koyama 2018, eq. (3), image by image; G has the class beside its noise."""
+    settings = {"gamma": 0.7, "depth": 1} if name == "r3gan" else {}
+    gan, z = double(name, latent=3, hidden=7, classes=10, **settings), noise(2, 3)
+    labels = torch.arange(BATCH) % 10
+
+    def told(x: Tensor) -> Tensor:
+        hidden, last = gan.discriminator[1], gan.discriminator[3]
+        scores = []
+        for image, y in zip(x, labels, strict=True):
+            phi = F.leaky_relu(hidden.weight @ image.flatten() + hidden.bias, 0.2)
+            level = 0 if last.bias is None else last.bias[0]
+            scores.append(last.weight[0] @ phi + level + gan.projection.weight[y] @ phi)
+        return torch.stack(scores)
+
+    def sampled(draw: Tensor) -> Tensor:
+        return torch.sigmoid(gan.generator(torch.cat([draw, torch.eye(10, dtype=torch.float64)[labels]], 1)))
+
+    x, fake, answer = images(), sampled(z[0]).detach(), sampled(z[1])
+    if name == "gan":
+        d_loss = -adversarial_value(told(x), told(fake))
+        g_loss = -torch.log(torch.sigmoid(told(answer))).mean()
+    else:
+        d_loss = torch.log(1 + torch.exp(told(fake) - told(x))).mean()
+        g_loss = torch.log(1 + torch.exp(told(x) - told(answer))).mean()
+        for points in (x, fake):
+            points = points.clone().requires_grad_()
+            (slopes,) = torch.autograd.grad(told(points).sum(), points, create_graph=True)
+            d_loss = d_loss + 0.7 / 2 * slopes.pow(2).sum() / BATCH
+    found = [played(gan, Script(z), move) for move in (0, 1)]
+    judges = [*gan.discriminator.parameters(), *gan.projection.parameters()]
+    assert_same(found[0]["discriminator"], written_out(d_loss, judges))
+    assert_same(found[1]["generator"], written_out(g_loss, list(gan.generator.parameters())))
 
 
 def test_vae_gan_plays_algorithm_1_of_larsen():

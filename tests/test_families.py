@@ -1,5 +1,7 @@
 """One contract over all families, found without a list."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
@@ -15,14 +17,28 @@ SHAPES = [(1, 8, 8), (1, 28, 28), (3, 18, 13)]
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(params=names())
+CONDITIONAL = [name for name in names() if any(f.name == "classes" for f in fields(find(name).Config))]
+TOLD = " with classes"
+
+
+@pytest.fixture(params=[*names(), *(name + TOLD for name in CONDITIONAL)])
 def name(request: pytest.FixtureRequest) -> str:
+    """Every family, and those that can be told of classes once more, told of them."""
     return request.param
 
 
-def made(name: str, shape=(1, 8, 8), seed: int = 0, **settings: object) -> Family:
-    cls = find(name)
-    return build(cls, configure(cls, {"batch": 16, **settings}), shape, seed)
+def family_of(name: str) -> type[Family]:
+    return find(name.removesuffix(TOLD))
+
+
+def made(name: str, shape=(1, 8, 8), seed: int = 0) -> Family:
+    cls = family_of(name)
+    classes = {"classes": 4} if name.endswith(TOLD) else {}
+    return build(cls, configure(cls, {"batch": 16, **classes}), shape, seed)
+
+
+def labels_for(family: Family, n: int) -> torch.Tensor | None:
+    return torch.arange(n) % family.classes if family.classes else None
 
 
 def image_set(shape: tuple[int, int, int]) -> Images:
@@ -49,8 +65,9 @@ def test_players_partition_the_parameters(name: str):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_parameter_gets_a_finite_gradient(name: str, shape: tuple[int, int, int]):
+def test_every_parameter_gets_a_finite_gradient(name: str, shape: tuple[int, int, int], off_balance):
     game = in_play(name, shape)
+    off_balance(game.family)
     for _ in range(3):  # a layer that begins at zero lets none pass in the first
         game.turn()
     for parameter_name, p in game.family.named_parameters():
@@ -133,7 +150,7 @@ def test_capabilities_are_what_they_say(name: str):
         assert q.mean.shape == (3, *family.prior().mean.shape)
         assert q.sample(rng.generator(0, "q")).shape == q.mean.shape
     if isinstance(family, Scores):
-        assert family.score(x).shape == (3,)
+        assert family.score(x, labels_for(family, 3)).shape == (3,)
     if isinstance(family, Bounds):
         bound = family.log_prob_bound(x, 4, rng.generator(0, "b"))
         assert bound.shape == (3,)
@@ -147,20 +164,49 @@ def test_labels_are_used_or_refused(name: str):
         draws = [family.sample(2, rng.generator(0, "x"), torch.full((2,), label)) for label in (0, 1)]
     except likelier.InputError as error:
         assert "labels" in str(error)
+        assert not family.classes
     else:
+        assert family.classes
         assert not torch.equal(*draws), "labels that change nothing are to be refused"
 
 
+@pytest.mark.parametrize("name", [name + TOLD for name in CONDITIONAL])
+def test_classes_that_do_not_exist_are_refused(name: str):
+    family = made(name).eval()
+    for label in (-1, 4):
+        with pytest.raises(likelier.InputError, match="not among the classes 0 to 3"):
+            family.sample(2, rng.generator(0, "x"), torch.full((2,), label))
+    with pytest.raises(likelier.InputError, match="wanted the class of each image"):
+        family.score(torch.zeros(2, 1, 8, 8))
+    cls = family_of(name)
+    with pytest.raises(likelier.InputError, match="classes = 3: wanted 4, which noise has, or 0"):
+        build(cls, configure(cls, {"classes": 3}), image_set((1, 8, 8)), seed=0)
+
+
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_a_class_takes_its_share_of_the_last_coordinate_of_the_code(name: str):
+    """Codes from the prior have the classes of the training images, in their proportions, and decode as asked for."""
+    cls, images = find(name), image_set((1, 8, 8))
+    split = Split(images.train.images, (torch.arange(64) > 48).long())  # 49 of class 0, 15 of class 1
+    family = build(cls, configure(cls, {"classes": 2, "batch": 16}), Images("few", split, split, ("a", "b")), 0).eval()
+    z = family.prior().sample(rng.generator(0, "z"), 2_000)
+    noise = z[:, :-1].contiguous()
+    as_asked = [family.sample(2_000, rng.generator(0, "z"), torch.full((2_000,), label)) for label in (0, 1)]
+    of_first = (family.decode(z) == family.generate(noise, torch.zeros(2_000, dtype=torch.int64))).flatten(1).all(1)
+    assert of_first.float().mean().item() == pytest.approx(49 / 64, abs=0.04)  # four standard errors
+    wanted = torch.where(of_first[:, None, None, None], *as_asked)
+    assert torch.equal(family.decode(z), wanted)
+
+
 def test_settings_survive_json(name: str):
-    cls = find(name)
-    config = configure(cls, {})
+    cls, config = family_of(name), made(name).config
     assert configure(cls, settings_of(config)) == config
     assert configure(cls, {k: str(v) for k, v in settings_of(config).items()}) == config  # as --set has them
 
 
 def test_a_family_says_what_it_is(name: str):
-    assert find(name).__doc__
-    assert find(name).Config.__doc__
+    assert family_of(name).__doc__
+    assert family_of(name).Config.__doc__
 
 
 def test_averaged_weights_are_what_is_shown(name: str):

@@ -13,7 +13,7 @@ import pytest
 
 from likelier.errors import InputError
 from likelier.experiment import load, resume, train
-from likelier.family import names
+from likelier.family import find, names
 from likelier.run import Run, State
 
 THREADS = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -36,7 +36,7 @@ def contents(run: Path) -> dict[str, bytes | str]:
 
 @pytest.mark.parametrize("family", names())
 def test_killed_at_random_and_resumed_is_bit_identical(family: str, tmp_path: Path):
-    images = 8_000 if family in ("dcgan", "vae_gan") else 60_000
+    images = 60_000 if find(family).Config().network == "mlp" else 8_000
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     undisturbed = subprocess.Popen(command(family, whole, images), env=THREADS)  # on the other core, meanwhile
     chance = random.Random(family)

@@ -27,6 +27,8 @@ from likelier.nn import Activation, Networks, leaky_relu, linear_layers
 Labels = Int64[Tensor, " b"] | None
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False, description="step size of both")]
 Beta = Annotated[float, Field(ge=0, lt=1, description="of Adam")]
+Moves = Annotated[int, Field(ge=1, le=64, description="of D for each one of G")]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False, description="weight of the penalty")]
 HalfLife = Annotated[float, Field(ge=0, allow_inf_nan=False, description="half-life of G's average in images; 0: none")]
 
 
@@ -59,6 +61,7 @@ class Adversarial(Family):
         normalised: tuple[bool, bool] = (True, True),
     ) -> None:
         super().__init__(config, shape)
+        self.classes = config.classes
         self.generator = config.vector_to_image(config.latent + config.classes, shape, activation, normalised[0])
         self.discriminator = config.image_to_vector(shape, 1, leaky_relu, normalised[1])
         if config.classes:

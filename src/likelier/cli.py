@@ -208,6 +208,14 @@ def build_parser() -> Parser:
     sample.add_argument("-n", "--number", type=whole(1, MOST_SAMPLES), metavar="N", help="how many (64)")
     sample.add_argument("--seed", type=whole(0), metavar="N", help="of the noise (0)")
     sample.add_argument(
+        "--label",
+        type=text,
+        action="append",
+        dest="labels",
+        metavar="CLASS",
+        help="of this class, by name or number, if it was trained with --set classes=N; several take turns",
+    )
+    sample.add_argument(
         "--out", type=text, metavar="FILE", help="FILE.png, or FILE.npz with uint8 `images` (samples.png)"
     )
     run_options(sample)

@@ -451,8 +451,12 @@ def sample(given: Given) -> None:
     out = output_file(given.get("out", "samples.png"), (".png", ".npz"))
     run = Run.open(given["run"])
     family = load(run, named_family(given, [run]))
-    generator = rng.generator(given.get("seed", 0), "sample")
-    images = torch.cat([drawn(run, family, len(part), generator) for part in chunks(given.get("number", 64))])
+    number, generator = given.get("number", 64), rng.generator(given.get("seed", 0), "sample")
+    asked = torch.tensor([label_of(run, family, name) for name in given.get("labels", [])], dtype=torch.int64)
+    labels = asked.repeat(-(-number // len(asked)))[:number] if len(asked) else None
+    images = torch.cat(
+        [drawn(run, family, len(part), generator, None if labels is None else labels[part]) for part in chunks(number)]
+    )
     if out.suffix.lower() == ".npz":
         write_arrays(out, {"images": images.numpy()})
     else:
@@ -465,9 +469,26 @@ def chunks(n: int) -> tuple[torch.Tensor, ...]:
     return torch.split(torch.arange(n), CHUNK)
 
 
-def drawn(run: Run, family: Family, n: int, generator: torch.Generator) -> torch.Tensor:
-    """Samples as bytes; InputError if the model has none to give."""
-    images = family.sample(n, generator)
+def label_of(run: Run, family: Family, asked: str) -> int:
+    """The number of a class that is asked for by its name or, where no class has that name, by its number."""
+    if not family.classes:
+        raise InputError(f"{run.path} was not trained on labels: train it with --set classes=N, N as many as there are")
+    known = run.config.get("classes", [])
+    if asked in known:
+        return int(known.index(asked))
+    if asked.isdecimal() and int(asked) < family.classes:
+        return int(asked)
+    told = f"0 to {family.classes - 1}" + (
+        f" ({', '.join(known[:20])}{', …' if len(known) > 20 else ''})" if known else ""
+    )
+    raise InputError(f"{run.path} knows no class '{asked}': wanted {told}")
+
+
+def drawn(
+    run: Run, family: Family, n: int, generator: torch.Generator, labels: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Samples as bytes, of these classes if any are asked for; InputError if the model has none to give."""
+    images = family.sample(n, generator, labels)
     if not bool(images.isfinite().all()):
         raise InputError(f"{run.path} makes images that are not finite: its training diverged; train with a smaller lr")
     return as_uint8(images)

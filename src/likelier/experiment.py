@@ -148,6 +148,7 @@ def train(
     judge = extractor_at_hand(image_set)
     rehearsal = rehearse(build(cls, config, image_set, seed), image_set, seed, chosen, augmentations)
     total = budget.in_images(image_set, rehearsal)
+    told = {"classes": list(image_set.classes)} if rehearsal.family.classes else {}
     del rehearsal  # before the run asks for the same memory
     resolved = {
         "family": family,
@@ -165,6 +166,7 @@ def train(
         "watched_in": judge.name if judge else None,
         "settings": settings_of(config),
         "augment": augmentations,
+        **told,
         **({"parent": parent.record()} if parent else {}),
     }
     state = None

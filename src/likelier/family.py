@@ -98,6 +98,9 @@ class Family(nn.Module, ABC):
     """Whether every turn is the same moves. One that changes by more than `step.progress` (a penalty in every 16th
     turn, say) sets this to False, and is carried out as written each time."""
 
+    classes: int = 0
+    """How many classes it knows, one of which it is told of each image; 0 if it is trained without labels."""
+
     def __init__(self, config: Any, shape: Shape) -> None:
         super().__init__()
         self.config = config

@@ -58,6 +58,25 @@ def relativistic_loss(winner: Batch, loser: Batch) -> Float[Tensor, ""]:
     return F.softplus(loser - winner).mean()
 
 
+def least_squares(scores: Batch, wanted: float) -> Float[Tensor, ""]:
+    """½ E (D − wanted)²: scores as a regression to a number (Mao et al. 2017, eq. 2), batch mean."""
+    return 0.5 * (scores - wanted).square().mean()
+
+
+def hinge_loss(real: Batch, fake: Batch) -> Float[Tensor, ""]:
+    """E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))) (Miyato et al. 2018, eq. 16), batch mean."""
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def gradient_penalty(scores: Batch, x: Pixels) -> Batch:
+    """(‖∇ₓ D(x)‖ − 1)² of each image, to be differentiated further; D sees each image alone (Gulrajani et al. 2017).
+
+    Where D is flat the norm has no derivative; 0 is taken for it.
+    """
+    (gradient,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
+    return (torch.linalg.vector_norm(gradient.flatten(1), dim=1) - 1).square()
+
+
 def squared_gradient(scores: Batch, x: Pixels) -> Batch:
     """‖∇ₓ D(x)‖² of each image, to be differentiated further; D sees each image alone."""
     (gradient,) = torch.autograd.grad(scores.sum(), x, create_graph=True)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from likelier import metrics, rng
@@ -35,16 +35,19 @@ class Watch:
         self.run, self.judge = run, judge
         self.fixed = one_of_each_class(images.test)
         order = torch.randperm(len(images.test), generator=rng.generator(0, "watched images"))
-        self.held_out = images.test.images[order[:HELD_OUT]]  # shuffled: a file may be sorted by class
+        self.held_out = part_of(images.test, order[:HELD_OUT])  # shuffled: a file may be sorted by class
         order = torch.randperm(len(images.train), generator=rng.generator(0, "watched training images"))
-        self.seen = images.train.images[order[: len(self.held_out)]]
+        self.seen = part_of(images.train, order[: len(self.held_out)])
+        drawn = torch.randint(len(images.train), (len(self.held_out),), generator=rng.generator(0, "watched labels"))
+        self.wanted = images.train.labels[drawn]
+        """The classes that samples are asked for, of a family that is told of them: as often as training images are."""
         self.real: Tensor | None = None
         self.common: set[int] = set()
         if judge is not None:
-            self.real, classes = judge.features_and_classes(self.seen)
+            self.real, classes = judge.features_and_classes(self.seen.images)
             counts = [] if classes is None else classes.bincount().tolist()
             self.common = {c for c, n in enumerate(counts) if n >= COMMON}
-        self.spread = spread(as_float(self.seen))
+        self.spread = spread(as_float(self.seen.images))
 
     @torch.no_grad()
     def __call__(self, family: Family, seen: int) -> Mapping[str, float]:
@@ -57,13 +60,13 @@ class Watch:
             x = as_float(self.fixed.to(device))
             rows = torch.cat([x, reconstruct(family, x)])
             self.run.write_picture("reconstructions", seen, grid(as_uint8(rows), len(x)))
-            scalars |= encoding_scalars(family, as_float(self.held_out.to(device)))
+            scalars |= encoding_scalars(family, as_float(self.held_out.images.to(device)))
         if isinstance(family, Bounds):
-            x = as_float(self.held_out.to(device))
+            x = as_float(self.held_out.images.to(device))
             bound = family.log_prob_bound(x, 1, rng.generator(0, "watched bound"))
             scalars["elbo"] = bound.mean().item()
         if self.judge is not None or isinstance(family, Scores):
-            drawn = samples_of(family, len(self.held_out))
+            drawn = samples_of(family, self.wanted)
             scalars |= self.distance(drawn) | self.judgement(family, drawn)
             scalars["diversity"] = spread(drawn) / self.spread if self.spread else math.nan
         return scalars
@@ -91,8 +94,8 @@ class Watch:
         """
         if not isinstance(family, Scores):
             return {}
-        held_out, seen = (scores_of(family, as_float(x.to(drawn.device))) for x in (self.held_out, self.seen))
-        fake = scores_of(family, drawn)
+        real = ((as_float(split.images.to(drawn.device)), split.labels) for split in (self.held_out, self.seen))
+        held_out, seen, fake = (scores_of(family, x, labels) for x, labels in (*real, (drawn, self.wanted)))
         if not all(bool(s.isfinite().all()) for s in (held_out, seen, fake)):
             return {"d_pairwise": math.nan, "d_gap": math.nan}
         return {
@@ -106,15 +109,23 @@ def spread(x: Float[Tensor, "n c h w"]) -> float:
     return x.flatten(1).var(0).mean().item()
 
 
-def samples_of(family: Family, n: int) -> Float[Tensor, "n c h w"]:
-    """Samples on the noise that every look uses."""
+def part_of(split: Split, index: Int64[Tensor, " n"]) -> Split:
+    """These images of a split, with their classes."""
+    return Split(split.images[index], split.labels[index])
+
+
+def samples_of(family: Family, labels: Int64[Tensor, " n"]) -> Float[Tensor, "n c h w"]:
+    """Samples on the noise that every look uses; of these classes, if the family is told of them."""
     generator = rng.generator(0, "watched distance")
-    return torch.cat([family.sample(len(part), generator) for part in torch.split(torch.arange(n), CHUNK)])
+    parts = torch.split(labels, CHUNK)
+    return torch.cat([family.sample(len(part), generator, part if family.classes else None) for part in parts])
 
 
-def scores_of(family: Scores, x: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
-    """The discriminator's score of each image, some at a time."""
-    return torch.cat([family.score(part) for part in torch.split(x, CHUNK)])
+def scores_of(family: Family, x: Float[Tensor, "n c h w"], labels: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """The discriminator's score of each image, some at a time; as one of its class, if the family is told of it."""
+    assert isinstance(family, Scores)
+    parts = zip(torch.split(x, CHUNK), torch.split(labels.to(x.device), CHUNK), strict=True)
+    return torch.cat([family.score(part, y if family.classes else None) for part, y in parts])
 
 
 def reconstruct(family: Family, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
