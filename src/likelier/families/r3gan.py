@@ -59,15 +59,17 @@ class R3GAN(Adversarial):
 
         hidden: Hidden = 512
         depth: Depth = 2
-        lr: Rate = 5e-4
+        lr: Rate = 2e-3
         beta1: Beta = 0
         beta2: Beta = 0.99
         ema: HalfLife = 64_000
         gamma: Annotated[float, Field(ge=0, allow_inf_nan=False, description="weight of the penalties")] = 1
         r1: Annotated[bool, Field(description="the penalty at images")] = True
         r2: Annotated[bool, Field(description="the penalty at samples")] = True
-        every: Annotated[int, Field(ge=1, le=64, description="penalties in each so-manieth move of D only")] = 1
-        cooling: Annotated[float, Field(ge=0, le=1, description="last share of the budget, in which lr goes to 0")] = 0
+        every: Annotated[int, Field(ge=1, le=64, description="turns of the game for one with penalties")] = 4
+        cooling: Annotated[float, Field(ge=0, le=1, description="last share of the budget, in which lr goes to 0")] = (
+            0.5
+        )
         pairing: Annotated[bool, Field(description="scores in pairs; else each by itself, as a GAN's")] = True
         normalise: Annotated[bool, Field(description="batch normalisation in conv and resnet")] = False
 
