@@ -10,6 +10,15 @@ def constant(spent: float) -> float:
     return 1.0
 
 
+def cooling(spent: float, share: float) -> float:
+    """1, and in a straight line down to 0 over the last `share` of the budget (Zhai et al. 2022, arXiv 2106.04560).
+
+    >>> [round(cooling(spent, share=0.5), 2) for spent in (0.0, 0.5, 0.75, 1.0)]
+    [1.0, 1.0, 0.5, 0.0]
+    """
+    return min(1.0, (1 - spent) / share) if share else 1.0
+
+
 def linear(spent: float, warm_up: float = 0.1) -> float:
     """In a straight line from 0 up to 1 while `warm_up` of the budget is spent, and in another down to 0.
 

@@ -25,6 +25,8 @@ size that goes down to 0 in a straight line over the last part of the training, 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -34,10 +36,11 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from likelier.adversarial import Adversarial, Beta, HalfLife, Labels, Rate, Settings
-from likelier.family import Move, Step
+from likelier.family import Move, Player, Step
 from likelier.images import Shape
 from likelier.losses import discriminator_loss, non_saturating_generator_loss, relativistic_loss, squared_gradient
 from likelier.nn import Depth, Hidden, he_initialise, leaky_relu, without_level
+from likelier.schedules import cooling
 
 
 class R3GAN(Adversarial):
@@ -56,14 +59,17 @@ class R3GAN(Adversarial):
 
         hidden: Hidden = 512
         depth: Depth = 2
-        lr: Rate = 5e-4
+        lr: Rate = 2e-3
         beta1: Beta = 0
         beta2: Beta = 0.99
         ema: HalfLife = 64_000
         gamma: Annotated[float, Field(ge=0, allow_inf_nan=False, description="weight of the penalties")] = 1
         r1: Annotated[bool, Field(description="the penalty at images")] = True
         r2: Annotated[bool, Field(description="the penalty at samples")] = True
-        every: Annotated[int, Field(ge=1, le=64, description="penalties in each so-manieth move of D only")] = 1
+        every: Annotated[int, Field(ge=1, le=64, description="turns of the game for one with penalties")] = 4
+        cooling: Annotated[float, Field(ge=0, le=1, description="last share of the budget, in which lr goes to 0")] = (
+            0.5
+        )
         pairing: Annotated[bool, Field(description="scores in pairs; else each by itself, as a GAN's")] = True
         normalise: Annotated[bool, Field(description="batch normalisation in conv and resnet")] = False
 
@@ -75,6 +81,11 @@ class R3GAN(Adversarial):
             he_initialise(self)
         if config.pairing:
             without_level(self.discriminator)
+
+    def players(self) -> dict[str, Player]:
+        """D and G, with step sizes that cool down."""
+        schedule = partial(cooling, share=self.config.cooling)
+        return {name: replace(player, schedule=schedule) for name, player in super().players().items()}
 
     def turns(self, step: Step) -> Iterator[Move]:
         """D and G in turns, on the same images; with `every` = k that k times, and penalties the first time."""

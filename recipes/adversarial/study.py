@@ -1,0 +1,132 @@
+"""Many runs of a few models on a few seeds, each measured when it ends: what the tables in records/ are made from.
+
+    LIKELIER_DATA=DATA python recipes/adversarial/study.py recipes/adversarial/ablation.yaml results.jsonl
+
+A study is a YAML file: `data` (one set or several), `seeds` (how many), a budget (`images` or `minutes`), `looks`, and
+`models`, each a family with settings, which may have a budget of its own. Every run is one line of the file of results,
+and is not made again if it is there, so that a study can be stopped, and gone on with, at any time. `--part 2/8` makes
+every eighth of the runs, for several processes or machines; their files are put together with `cat`.
+
+A line holds the measures of 10,000 samples (Fréchet distance in the set's own three extractors; precision, recall,
+density and coverage in the first; classes without a sample) and how steady the training was, from the run's own log.
+`--pictures FOLDER` keeps the samples of the first seed of each model. Runs themselves are thrown away.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+import likelier
+from likelier import rng
+from likelier.collapse import collapse_warnings
+from likelier.features import at_hand
+from likelier.images import as_uint8
+from likelier.reference import Reference
+from likelier.stability import training_stability
+
+N = 10_000
+CHUNK = 1_000
+BUDGET = ("images", "minutes", "epochs", "looks")
+KEYS = ("frechet_distance", "precision", "recall", "density", "coverage", "class_histogram_kl")
+
+Job = dict[str, Any]
+
+
+def jobs_of(study: Mapping[str, Any]) -> Iterator[Job]:
+    """Every run of a study: seeds in the outer loop, so that all models have as many when it is stopped early."""
+    data = study["data"] if isinstance(study["data"], list) else [study["data"]]
+    for seed, name, (model, what) in product(range(study["seeds"]), data, study["models"].items()):
+        budget = {k: v for k, v in study.items() if k in BUDGET} | {k: v for k, v in what.items() if k in BUDGET}
+        if "images" in what:
+            budget.pop("minutes", None)
+        yield {
+            "data": name,
+            "model": model,
+            "family": what["family"],
+            "settings": what.get("settings", {}),
+            "seed": seed,
+            **budget,
+        }
+
+
+@cache
+def reference_of(data: str) -> Reference:
+    """What samples are held against; made once."""
+    images = likelier.load_images(data)
+    found = [at_hand(images, seed=seed) for seed in (0, 1, 2)]
+    return Reference(images, found[0], found[1:], min(N, len(images.test)))
+
+
+def carried_out(job: Job, device: str, folder: Path, pictures: Path | None) -> dict[str, Any]:
+    """Train, measure, and keep the picture; the line of results."""
+    reference = reference_of(job["data"])
+    arguments = {k: v for k, v in job.items() if k in ("family", "settings", "seed", *BUDGET)}
+    run = likelier.train(data=reference.images, device=device, out=folder / "run", **arguments)
+    family, generator = likelier.load(run), rng.generator(0, "study")
+    parts = [min(CHUNK, reference.n - start) for start in range(0, reference.n, CHUNK)]
+    samples = torch.cat([as_uint8(family.sample(n, generator)) for n in parts])
+    seen = reference.view(samples)
+    values = reference.against(seen, KEYS)
+    log = run.metrics()
+    if pictures is not None and job["seed"] == 0:
+        last = max((run.path / "samples").iterdir())
+        pictures.mkdir(parents=True, exist_ok=True)
+        (pictures / f"{job['data']}-{job['model'].replace(' ', '-')}.png").write_bytes(last.read_bytes())
+    counts = seen.classes.bincount(minlength=len(reference.images.classes)) if seen.classes is not None else None
+    assert run.done is not None
+    return {
+        **job,
+        "status": run.done["status"],
+        "images": run.done["images"],
+        "seconds": run.done["seconds"],
+        "parameters": run.done["parameters"],
+        **{k: run.environment[k] for k in ("device_name", "threads", "torch", "commit")},
+        **{k: round(v, 4) for k, v in values.items() if k in KEYS and v is not None},
+        "distances": [
+            round(values["frechet_distance"], 4),
+            *map(rounded, reference.distances_elsewhere(samples).values()),
+        ],
+        "missing": None if counts is None else int((counts == 0).sum()),
+        "stability": training_stability(log),
+        "fd": [[line["images"], round(line["fd"], 2)] for line in log if line.get("evaluation") and "fd" in line],
+        "warnings": collapse_warnings(log),
+    }
+
+
+def rounded(value: float) -> float:
+    """To four digits after the point."""
+    return round(value, 4)
+
+
+def main() -> None:
+    """Make the runs that are not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("study", type=Path, help="a YAML file")
+    parser.add_argument("results", type=Path, help="a file of JSON lines, which is added to")
+    parser.add_argument("--part", default="0/1", help="I/N: every N-th run, from the I-th (0/1)")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--pictures", type=Path, help="folder for the samples of the first seed")
+    options = parser.parse_args()
+    first, of = map(int, options.part.split("/"))
+    lines = options.results.read_text().splitlines() if options.results.exists() else []
+    there = {tuple(json.loads(line)[k] for k in ("data", "model", "seed")) for line in lines}
+    for job in list(jobs_of(yaml.safe_load(options.study.read_text())))[first::of]:
+        if (job["data"], job["model"], job["seed"]) in there:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            line = carried_out(job, options.device, Path(folder), options.pictures)
+        with options.results.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        print(*(line[k] for k in ("data", "model", "seed", "status", "seconds", "distances", "recall")), flush=True)
+
+
+if __name__ == "__main__":
+    main()
