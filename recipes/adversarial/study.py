@@ -34,7 +34,7 @@ from likelier.stability import training_stability
 
 N = 10_000
 CHUNK = 1_000
-BUDGET = ("images", "minutes", "epochs", "looks")
+BUDGET = ("images", "minutes", "epochs")
 KEYS = ("frechet_distance", "precision", "recall", "density", "coverage", "class_histogram_kl")
 
 Job = dict[str, Any]
@@ -44,15 +44,15 @@ def jobs_of(study: Mapping[str, Any]) -> Iterator[Job]:
     """Every run of a study: seeds in the outer loop, so that all models have as many when it is stopped early."""
     data = study["data"] if isinstance(study["data"], list) else [study["data"]]
     for seed, name, (model, what) in product(range(study["seeds"]), data, study["models"].items()):
-        budget = {k: v for k, v in study.items() if k in BUDGET} | {k: v for k, v in what.items() if k in BUDGET}
-        if "images" in what:
-            budget.pop("minutes", None)
+        source = what if set(BUDGET) & set(what) else study
+        budget = {k: v for k, v in source.items() if k in BUDGET}
         yield {
             "data": name,
             "model": model,
             "family": what["family"],
             "settings": what.get("settings", {}),
             "seed": seed,
+            "looks": study["looks"],
             **budget,
         }
 
@@ -68,7 +68,7 @@ def reference_of(data: str) -> Reference:
 def carried_out(job: Job, device: str, folder: Path, pictures: Path | None) -> dict[str, Any]:
     """Train, measure, and keep the picture; the line of results."""
     reference = reference_of(job["data"])
-    arguments = {k: v for k, v in job.items() if k in ("family", "settings", "seed", *BUDGET)}
+    arguments = {k: v for k, v in job.items() if k in ("family", "settings", "seed", "looks", *BUDGET)}
     run = likelier.train(data=reference.images, device=device, out=folder / "run", **arguments)
     family, generator = likelier.load(run), rng.generator(0, "study")
     parts = [min(CHUNK, reference.n - start) for start in range(0, reference.n, CHUNK)]
@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("study", type=Path, help="a YAML file")
     parser.add_argument("results", type=Path, help="a file of JSON lines, which is added to")
     parser.add_argument("--part", default="0/1", help="I/N: every N-th run, from the I-th (0/1)")
+    parser.add_argument("--only", metavar="MODEL", help="runs of this model alone")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--pictures", type=Path, help="folder for the samples of the first seed")
     options = parser.parse_args()
@@ -119,7 +120,7 @@ def main() -> None:
     lines = options.results.read_text().splitlines() if options.results.exists() else []
     there = {tuple(json.loads(line)[k] for k in ("data", "model", "seed")) for line in lines}
     for job in list(jobs_of(yaml.safe_load(options.study.read_text())))[first::of]:
-        if (job["data"], job["model"], job["seed"]) in there:
+        if (job["data"], job["model"], job["seed"]) in there or options.only not in (None, job["model"]):
             continue
         with tempfile.TemporaryDirectory() as folder:
             line = carried_out(job, options.device, Path(folder), options.pictures)
