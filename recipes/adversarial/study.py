@@ -79,7 +79,7 @@ def carried_out(job: Job, device: str, folder: Path, pictures: Path | None) -> d
     if pictures is not None and job["seed"] == 0:
         last = max((run.path / "samples").iterdir())
         pictures.mkdir(parents=True, exist_ok=True)
-        (pictures / f"{job['data']}-{job['model'].replace(' ', '-')}.png").write_bytes(last.read_bytes())
+        (pictures / picture_of(job["data"], job["model"])).write_bytes(last.read_bytes())
     counts = seen.classes.bincount(minlength=len(reference.images.classes)) if seen.classes is not None else None
     assert run.done is not None
     return {
@@ -99,6 +99,11 @@ def carried_out(job: Job, device: str, folder: Path, pictures: Path | None) -> d
         "fd": [[line["images"], round(line["fd"], 2)] for line in log if line.get("evaluation") and "fd" in line],
         "warnings": collapse_warnings(log),
     }
+
+
+def picture_of(data: str, model: str) -> str:
+    """The file of a model's samples."""
+    return f"{data}-{model.replace(' ', '-')}.png"
 
 
 def rounded(value: float) -> float:
