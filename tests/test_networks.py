@@ -156,6 +156,11 @@ def test_features_are_as_many_as_is_said(kind: str):
         ("dcgan", {"network": "mlp", "width": 8}, "no width beside network=mlp"),
         ("gan", {"network": "resnet", "batch": 1}, "batch > 1 beside network=resnet"),
         ("vae", {"network": "resnet", "start": "mean"}, "no start=mean beside network=resnet"),
+        ("r3gan", {"normalise": True}, "no normalise beside network=mlp"),
+        ("r3gan", {"r1": "no", "r2": "no", "gamma": 2}, "no gamma beside r1=false and r2=false"),
+        ("r3gan", {"r1": False, "r2": False, "every": 1}, "no every beside r1=false and r2=false"),
+        ("r3gan", {"gamma": 0, "every": 1}, "no every beside gamma=0"),
+        ("r3gan", {"gamma": 0, "r1": False}, "no r1 beside gamma=0"),
         ("vae", {"network": "conv", "width": 0}, "width = .0.: wanted a number greater than or equal to 1"),
     ],
 )
