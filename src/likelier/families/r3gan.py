@@ -96,7 +96,8 @@ class R3GAN(Adversarial):
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape, leaky_relu, normalised=(config.normalise, config.normalise))
         if not config.normalise:
-            he_initialise(self)
+            for network in self.children():  # each by itself, as its blocks are counted
+                he_initialise(network)
         if config.pairing:
             without_level(self.discriminator)
 
