@@ -151,6 +151,17 @@ def test_a_training_of_a_few_turns_is_too_short_to_have_collapsed():
     alike = looks(diversity=[0.0] * 5)
     assert collapse_warnings([*alike, {"images": 600, "turns": 100}]) == []
     assert len(collapse_warnings([*alike, {"images": 600, "turns": 300}])) == 1
+    assert collapse_warnings([*alike, {"images": 600, "turns": 300, "rounds": 100}]) == []
+    assert len(collapse_warnings([*alike, {"images": 600, "turns": 100, "rounds": 400}])) == 1
+
+
+@pytest.mark.parametrize(("family", "rounds"), [("gan", 1), ("r3gan", 4), ("wgan_gp", 1)])
+def test_rounds_are_counted_by_whoever_moves_least(family: str, rounds: int, tmp_path: Path):
+    """Otherwise a game whose turns hold several would be held to be too short to have collapsed."""
+    settings = {"batch": 16, "network": "mlp", "hidden": 8}
+    run = train(family, images=1_000, settings=settings, looks=2, out=tmp_path / "run")
+    line = [line for line in run.metrics() if not line.get("evaluation")][-1]
+    assert line["rounds"] == rounds * line["turns"]
 
 
 def test_a_log_without_looks_or_numbers_says_nothing():

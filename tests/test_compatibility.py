@@ -64,6 +64,17 @@ def test_a_comparison_is_gone_on_with(earlier: Path):
     assert comparison.report.exists()
 
 
+def test_settings_that_a_family_did_not_have_yet_are_no_other_plan(earlier: Path):
+    """A comparison that had ended has its report written again, without --allow-drift."""
+    before = {run: (run / "done").read_text() for run in (earlier / "comparison" / "runs").iterdir()}
+    comparison = resume_comparison(earlier / "comparison")
+    assert {run.path: (run.path / "done").read_text() for run in comparison.runs} == before
+    path = earlier / "comparison" / "runs" / "gan-seed0" / "config.json"
+    path.write_text(path.read_text().replace('"latent": 4', '"latent": 5'))
+    with pytest.raises(InputError, match=r"settings.latent is 4 and was 5; wanted"):
+        resume_comparison(earlier / "comparison")
+
+
 @pytest.mark.parametrize("name", ["unfinished", "stopped"])
 def test_an_unfinished_training_ends_as_it_would_have(name: str, earlier: Path):
     # Other versions and processors are refused otherwise.

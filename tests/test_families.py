@@ -177,6 +177,9 @@ def test_classes_that_do_not_exist_are_refused(name: str):
     for label in (-1, 4):
         with pytest.raises(likelier.InputError, match="not among the classes 0 to 3"):
             family.sample(2, rng.generator(0, "x"), torch.full((2,), label))
+    for n in (0, 1, 3):
+        with pytest.raises(likelier.InputError, match=f" labels for {n} samples: wanted one for each"):
+            family.sample(n, rng.generator(0, "x"), torch.zeros(2 * (n > 0), dtype=torch.int64))
     with pytest.raises(likelier.InputError, match="wanted the class of each image"):
         family.score(torch.zeros(2, 1, 8, 8))
     cls = family_of(name)

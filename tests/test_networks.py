@@ -13,7 +13,7 @@ from likelier.family import Decodes, build, configure, find, names
 from likelier.images import Images, Shape, Split
 from likelier.loop import Game
 from likelier.models import settings_by_family
-from likelier.nn import Crop, Network, Networks, Residual, halvings
+from likelier.nn import Crop, Network, Networks, Residual, halvings, he_initialise, seeded_weights
 from likelier.rehearsal import rehearse
 from likelier.run import State
 from likelier.tape import TapedTurn
@@ -108,6 +108,37 @@ def test_a_residual_block_passes_its_input_on():
     assert torch.equal(block(x), x)
 
 
+@pytest.mark.parametrize("name", ["r3gan", "wgan_gp", "dragan"])
+def test_signals_keep_their_size_without_normalisation(name: str):
+    """He et al. 2015, eq. (10); Fixup, section 3.2: L blocks of m = 2 layers, for each network by itself."""
+    family = find(name)
+    config = configure(family, {"network": "resnet", "width": 16, "latent": 64})
+    gan = build(family, config, (3, 64, 64), seed=0)  # three halvings
+    for network in gan.children() if name == "r3gan" else [gan.discriminator]:
+        blocks = [layer for layer in network.modules() if isinstance(layer, Residual)]
+        within = {id(layer) for block in blocks for layer in block.modules()}
+        assert len(blocks) == 3
+        assert not any(block.branch[-1].weight.any() for block in blocks)
+        for layer in network.modules():
+            if not isinstance(layer, nn.Conv2d | nn.Linear) or not layer.weight.any():
+                continue
+            scaled = layer.weight.detach() * (layer.weight[0].numel() / 2) ** 0.5
+            if layer.weight.numel() > 1_000:
+                wanted = 3**-0.5 if id(layer) in within else 1
+                assert scaled.std().item() == pytest.approx(wanted, rel=0.1)
+            assert layer.bias is None or not layer.bias.any()
+
+
+def test_a_transposed_convolution_keeps_the_size_of_signals():
+    """Each output is reached from a quarter of the places of a kernel of stride 2."""
+    layer = nn.ConvTranspose2d(64, 256, 4, stride=2, padding=1)
+    with seeded_weights(0):
+        he_initialise(layer)
+    x = torch.randn(8, 64, 8, 8, generator=rng.generator(0, "x")).relu()
+    found = layer(x)[..., 1:-1, 1:-1].square().mean()  # the rim is reached from fewer
+    assert found.item() == pytest.approx(2 * x.square().mean().item(), rel=0.05)
+
+
 def layers(network: Network, *kinds: type[nn.Module]) -> str:
     """The layers of these kinds, a letter each, in their order."""
     return "".join(type(layer).__name__[0] for layer in network if isinstance(layer, kinds))
@@ -156,6 +187,11 @@ def test_features_are_as_many_as_is_said(kind: str):
         ("dcgan", {"network": "mlp", "width": 8}, "no width beside network=mlp"),
         ("gan", {"network": "resnet", "batch": 1}, "batch > 1 beside network=resnet"),
         ("vae", {"network": "resnet", "start": "mean"}, "no start=mean beside network=resnet"),
+        ("r3gan", {"normalise": True}, "no normalise beside network=mlp"),
+        ("r3gan", {"r1": "no", "r2": "no", "gamma": 2}, "no gamma beside r1=false and r2=false"),
+        ("r3gan", {"r1": False, "r2": False, "every": 1}, "no every beside r1=false and r2=false"),
+        ("r3gan", {"gamma": 0, "every": 1}, "no every beside gamma=0"),
+        ("r3gan", {"gamma": 0, "r1": False}, "no r1 beside gamma=0"),
         ("vae", {"network": "conv", "width": 0}, "width = .0.: wanted a number greater than or equal to 1"),
     ],
 )

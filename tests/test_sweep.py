@@ -80,6 +80,17 @@ def test_named_models_have_common_settings_and_their_own():
     assert [dict(model.settings) for model in models] == [{"lr": 1e-2, "latent": 8}, {"lr": 3e-4, "latent": 8}]
 
 
+def test_a_common_size_goes_to_every_named_model_whose_network_has_it():
+    """By the model's own network, and not by that which its family has by default."""
+    kinds = {"deep": {"family": "gan", "settings": {"network": "conv"}}, "flat": {"family": "gan"}}
+    models = models_asked_for(None, {"width": 8}, None, {**kinds, "dcgan": {"family": "dcgan"}})
+    assert [model.settings.get("width") for model in models] == [8, None, 8]
+    for common, own in (({"gan.width": 8}, {}), ({"width": 8}, {"width": 4})):
+        flat = {"flat": {"family": "gan", "settings": own}, "dcgan": {"family": "dcgan"}}
+        with pytest.raises(InputError, match="no width beside network=mlp"):
+            models_asked_for(None, common, None, flat)
+
+
 @pytest.mark.parametrize(
     ("name", "folder"),
     [

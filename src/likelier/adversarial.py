@@ -137,6 +137,8 @@ class Adversarial(Family):
             return self.decode(z)
         if not self.config.classes:
             unconditional(labels)
+        if len(labels) != n or not n:
+            raise InputError(f"{len(labels)} labels for {n} samples: wanted one for each")
         if int(labels.min()) < 0 or int(labels.max()) >= self.config.classes:
             raise InputError(f"a label is not among the classes 0 to {self.config.classes - 1}")
         return self.generate(z[:, :-1].contiguous(), labels.to(z.device))

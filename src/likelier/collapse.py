@@ -24,7 +24,8 @@ SATURATED = 0.1
 
 That it tells every pair is not enough: a DCGAN's does so in its first epochs, with a loss from which G still learns."""
 SOON = 300
-"""Turns, before which networks have hardly left their initial weights, and nothing has collapsed that ever stood."""
+"""Rounds of the game, before which networks have hardly left their initial weights, and nothing has collapsed that ever
+stood. A turn can hold several (`r3gan`); logs of the first days count turns alone."""
 LONG = 0.4
 """The share of training at whose end a loss must have been that low: an early lead is often lost again."""
 
@@ -41,7 +42,7 @@ def collapse_warnings(lines: Sequence[Line]) -> list[str]:
     kl = finite_values(trained_looks(lines)[-1:], "kl")
     found = posterior_collapse(kl[0]) if kl else None
     # One blur for every code is what a posterior that collapsed looks like, and no second finding.
-    if max(finite_values(lines, "turns"), default=SOON) < SOON:
+    if max(finite_values(lines, "rounds") or finite_values(lines, "turns"), default=SOON) < SOON:
         return [found] if found else []
     of_samples = found or mode_collapse(lines) or modes_missing(lines)
     return [said for said in (of_samples, discriminator_won(lines), critic_overfits(lines)) if said]

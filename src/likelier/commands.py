@@ -485,7 +485,7 @@ def label_of(run: Run, family: Family, asked: str) -> int:
     known = run.config.get("classes", [])
     if asked in known:
         return int(known.index(asked))
-    if asked.isdecimal() and int(asked) < family.classes:
+    if asked.isdecimal() and len(asked) < 10 and int(asked) < family.classes:
         return int(asked)
     told = f"0 to {family.classes - 1}" + (
         f" ({', '.join(known[:20])}{', …' if len(known) > 20 else ''})" if known else ""

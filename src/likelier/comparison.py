@@ -364,8 +364,14 @@ def folder_of(path: Path, model: Model, seed: int) -> Path:
 
 
 def check_planned(run: Run, plan: Plan, model: Model, seed: int) -> None:
-    """InputError if a run was begun under another plan than this: somebody has changed one of the two."""
-    config, settings = run.config, settings_of(configure(find(model.family), model.settings))
+    """InputError if a run was begun under another plan than this: somebody has changed one of the two.
+
+    A setting that the family did not have yet when the run was begun is what it is by default.
+    """
+    config, family = dict(run.config), find(model.family)
+    if config["family"] == model.family:
+        config["settings"] = settings_of(configure(family, config["settings"]))
+    settings = settings_of(configure(family, model.settings))
     budget = {"epochs": plan["epochs"], "minutes": plan["minutes"], "images": plan["images"]}
     asked: dict[str, Any] = {name: value for name, value in budget.items() if value is not None}
     asked |= {"family": model.family, "seed": seed, "augment": plan.get("augment", []), "settings": settings}

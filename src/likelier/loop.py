@@ -5,6 +5,7 @@ The loop owns the optimisers, the moving averages, the log and the checkpoints; 
 
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -97,6 +98,8 @@ class Game:
         self.family = family.to(device).train()
         self.budget = budget
         self.turns = 0
+        self.rounds = 1
+        """How often each player moves in a turn, at least."""
         self.window: list[dict[str, Tensor]] = []
         """What the turns since the last line of the log gave."""
         self.earlier = 0
@@ -144,10 +147,13 @@ class Game:
     def carry_out(self, step: Step) -> dict[str, Tensor]:
         """The family's moves, one after the other; their losses and logged scalars."""
         scalars: dict[str, Tensor] = {}
+        moved: Counter[str] = Counter()
         for i, move in enumerate(self.moves_of(step)):
+            moved.update(move.losses.keys())
             scalars |= {f"{CHECK}{i}/{name}": found for name, found in self.update(move).items()}
             scalars |= {f"loss.{name}": loss.detach() for name, loss in move.losses.items()}
             scalars |= {name: value.detach() for name, value in move.log.items()}
+        self.rounds = min(moved.values(), default=1)
         return scalars
 
     def moves_of(self, step: Step) -> Iterator[Move]:
@@ -398,7 +404,7 @@ def turns_of(
             record = mean_of([*game.window, game.gradient_norms()]) | left_out(game, game.window)
             clock.stop()
             game.window.clear()
-            run.log({"images": game.seen, "turns": game.turns, **record})
+            run.log({"images": game.seen, "turns": game.turns, "rounds": game.turns * game.rounds, **record})
             run.log_timing({"images": game.seen, "seconds": round(clock.seconds, 3)})
             on_progress(game.seen, game.budget, record)
             if reason := diverged(game):

@@ -9,7 +9,7 @@ import math
 import re
 import shlex
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import product
 from statistics import median
@@ -68,8 +68,10 @@ def models_asked_for(
         other = "families" if families is not None else "a sweep"
         raise InputError(f"models beside {other}: wanted one of the two, as every model names its family and settings")
     found = [described(name, each) for name, each in models.items()]
-    common = settings_by_family(list(dict.fromkeys(model.family for model in found)), settings or {}) if found else {}
-    return checked([Model(m.name, m.family, {**common[m.family], **m.settings}) for m in found])
+    common = owners_of(list(dict.fromkeys(model.family for model in found)), settings or {}) if found else {}
+    whole = [Model(m.name, m.family, {**common[m.family], **m.settings}) for m in found]
+    own = {m.name: {*m.settings, *own_names(m.family, settings or {})} for m in found}
+    return checked(without_idle_settings(whole, own))
 
 
 def described(name: Any, given: Any) -> Model:
@@ -290,6 +292,18 @@ def settings_by_family(families: Sequence[str], settings: Mapping[str, Any]) -> 
     >>> settings_by_family(["vae", "dcgan"], {"width": 8})  # of convolutions, which a VAE has with network=conv
     {'vae': {}, 'dcgan': {'width': 8}}
     """
+    found = [Model(name, name, own) for name, own in owners_of(families, settings).items()]
+    own = {name: own_names(name, settings) for name in families}
+    return {model.family: dict(model.settings) for model in without_idle_settings(found, own)}
+
+
+def own_names(family: str, settings: Mapping[str, Any]) -> set[str]:
+    """The settings that are given to this family alone."""
+    return {key.removeprefix(f"{family}.") for key in settings if key.startswith(f"{family}.")}
+
+
+def owners_of(families: Sequence[str], settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """For each family the settings that it has; InputError for a name that none of them has."""
     if not families:
         raise InputError("no family is named: wanted one or more, as `likelier families` lists them")
     known = {name: {f.name for f in fields(find(name).Config)} for name in families}
@@ -308,18 +322,23 @@ def settings_by_family(families: Sequence[str], settings: Mapping[str, Any]) -> 
             raise unknown("setting", name, every, "`likelier families NAME` lists those of one family")
         for owner in owners:
             found[owner][name] = value
-    return without_idle_settings(found, settings)
-
-
-def without_idle_settings(found: dict[str, dict[str, Any]], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """A size that was given to all goes to those whose network has it; one that nobody has stays, to be refused."""
-    idle = {
-        family: config.idle_settings(own)
-        for family, own in found.items()
-        if issubclass(config := find(family).Config, Networks)
-    }
-    for family, name in [(family, size) for family, sizes in idle.items() for size in sizes]:
-        used = any(name in own and name not in idle.get(other, ()) for other, own in found.items())
-        if used and f"{family}.{name}" not in given:
-            found[family].pop(name, None)
     return found
+
+
+def without_idle_settings(models: Sequence[Model], own: Mapping[str, Collection[str]]) -> list[Model]:
+    """A size that was given to all goes to those whose network has it; one that nobody has stays, to be refused.
+
+    So do those that were given to a model by itself: `own`, by its name.
+    """
+    configs = {model.name: find(model.family).Config for model in models}
+    idle = {
+        model.name: config.idle_settings(model.settings)
+        for model in models
+        if issubclass(config := configs[model.name], Networks)
+    }
+    used = {name for model in models for name in model.settings if name not in idle.get(model.name, ())}
+
+    def wanted(model: Model, name: str) -> bool:
+        return name not in used or name not in idle.get(model.name, ()) or name in own[model.name]
+
+    return [Model(m.name, m.family, {k: v for k, v in m.settings.items() if wanted(m, k)}) for m in models]

@@ -21,18 +21,19 @@ is how docs/why-gans-break.md finds out what each is for.
 
 Deviations: small networks for small images (perceptrons by default: in five minutes on two CPU cores they get further
 than convolutions); residual blocks of two 3×3 convolutions in place of grouped bottlenecks; constant γ and β₂; a step
-size that goes down to 0 in a straight line over the last part of the training, in place of a cosine over its first; and
-penalties in every fourth turn only, four times as heavy (Karras et al. 2020, arXiv 1912.04958, section 3.1).
+size that goes down to 0 in a straight line over the last part of the training, in place of a cosine over its first;
+penalties in one of `every` turns and as many times as heavy (Karras et al. 2020, arXiv 1912.04958, appendix B), in
+place of each.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Self
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -74,12 +75,29 @@ class R3GAN(Adversarial):
         pairing: Annotated[bool, Field(description="scores in pairs; else each by itself, as a GAN's")] = True
         normalise: Annotated[bool, Field(description="batch normalisation in conv and resnet")] = False
 
+        @model_validator(mode="after")
+        def check_parts(self) -> Self:
+            """ValueError for a part that does nothing beside what was taken out."""
+            default = {f.name: f.default for f in fields(self)}
+            out = {
+                "r1=false and r2=false, with which there is no penalty": ("gamma", "every"),
+                "gamma=0, with which there is no penalty": ("r1", "r2", "every"),
+                "network=mlp, which is never normalised by the batch": ("normalise",),
+            }
+            holds = (not self.r1 and not self.r2, self.gamma == 0, self.network == "mlp")
+            for (reason, idle), there in zip(out.items(), holds, strict=True):
+                for name in idle if there else ():
+                    if getattr(self, name) != default[name]:
+                        raise ValueError(f"no {name} beside {reason}")
+            return self
+
     config: Config
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(config, shape, leaky_relu, normalised=(config.normalise, config.normalise))
         if not config.normalise:
-            he_initialise(self)
+            for network in self.children():  # each by itself, as its blocks are counted
+                he_initialise(network)
         if config.pairing:
             without_level(self.discriminator)
 

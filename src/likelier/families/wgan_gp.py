@@ -10,8 +10,8 @@ constraint). The slope is held near 1 at points x̂ drawn on lines between an im
     L = E [D(x̃)] − E [D(x)] + λ E [(‖∇D(x̂)‖₂ − 1)²]          x̂ = εx + (1 − ε)x̃,  ε ~ U[0, 1]            (3)
 
 D moves `critic` times for each move of G, on fresh images each time: they count towards the budget, so that an epoch
-has a fifth of the moves of G that other games have. No batch normalisation in D, whose slope is that of each image by
-itself; Adam with β₁ = 0, β₂ = .9.
+has a fifth of the moves of G that other games have with the same batch. No batch normalisation in D, whose slope is
+that of each image by itself; Adam with β₁ = 0, β₂ = .9.
 
 Deviations: small networks for small images, weights of D from He et al. 2015, and a larger step than the paper's 1e-4;
 samples from a moving average of G's weights (`ema = 0` is without). D has no constant: nothing here would move it.
