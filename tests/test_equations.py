@@ -274,8 +274,10 @@ def test_dragan_plays_the_game_with_a_penalty_around_the_images():
 @pytest.mark.parametrize(("r1", "r2"), [(True, True), (True, False), (False, True), (False, False)])
 @pytest.mark.parametrize("pairing", [True, False])
 def test_r3gan_plays_equations_2_and_3(pairing: bool, r1: bool, r2: bool):
-    gan, z = double("r3gan", latent=3, hidden=7, depth=1, gamma=0.7, r1=r1, r2=r2, pairing=pairing), noise(2, 3)
-    first, second = (torch.sigmoid(gan.generator(draw)) for draw in z)
+    penalty = {"gamma": 0.7, "every": 1} if r1 or r2 else {}
+    gan = double("r3gan", latent=3, hidden=7, depth=1, r1=r1, r2=r2, pairing=pairing, **penalty)
+    z = noise(8, 3)  # four rounds in a turn, unless it is said otherwise
+    first, second = (torch.sigmoid(gan.generator(draw)) for draw in z[:2])
     x, fake = images(), first.detach()
 
     def f(t: Tensor) -> Tensor:
@@ -308,7 +310,7 @@ def test_penalties_of_r3gan_that_come_more_rarely_weigh_more():
 
 
 def test_r3gan_with_every_part_taken_out_is_the_gan():
-    gan, z = double("gan", latent=3), noise(2, 3)
+    gan, z = double("gan", latent=3), noise(8, 3)  # of which the one with one round in a turn takes two
     bare = double("r3gan", latent=3, hidden=256, depth=1, pairing=False, r1=False, r2=False)
     bare.load_state_dict(gan.state_dict())
     bare.generator[1] = gan.generator[1]  # G's nonlinearity, which is LeakyReLU in the one and ReLU in the other
@@ -321,7 +323,7 @@ def test_r3gan_with_every_part_taken_out_is_the_gan():
 @pytest.mark.parametrize("name", ["gan", "r3gan"])
 def test_a_class_is_told_by_its_vectors_projection(name: str):
     """Miyato & Koyama 2018, eq. (3), image by image; G has the class beside its noise."""
-    settings = {"gamma": 0.7, "depth": 1} if name == "r3gan" else {}
+    settings = {"gamma": 0.7, "depth": 1, "every": 1} if name == "r3gan" else {}
     gan, z = double(name, latent=3, hidden=7, classes=10, **settings), noise(2, 3)
     labels = torch.arange(BATCH) % 10
 

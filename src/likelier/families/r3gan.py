@@ -29,7 +29,7 @@ place of each.
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from functools import partial
-from typing import Annotated, Self
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
@@ -76,7 +76,7 @@ class R3GAN(Adversarial):
         normalise: Annotated[bool, Field(description="batch normalisation in conv and resnet")] = False
 
         @model_validator(mode="after")
-        def check_parts(self) -> Self:
+        def check_parts(self) -> "R3GAN.Config":
             """ValueError for a part that does nothing beside what was taken out."""
             default = {f.name: f.default for f in fields(self)}
             out = {
