@@ -18,7 +18,7 @@ from likelier.run import Run
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A short training on ten classes."""
-    settings = {"classes": 10, "hidden": 256, "batch": 64, "lr": 1e-3, "ema": 2_000}
+    settings = {"classes": 10, "hidden": 256, "batch": 64, "lr": 1e-3, "ema": 2_000, "every": 1, "cooling": 0}
     out = tmp_path_factory.mktemp("runs") / "run"
     return train("r3gan", "digits", images=20_000, settings=settings, out=out, looks=3)
 
