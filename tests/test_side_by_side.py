@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +204,10 @@ def workers_of(parent: int) -> list[int]:
 def process(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     """A comparison in c/ that would take hours, when both of its runs have begun."""
     words = ["compare", "vae", "gan", "--images", str(LONG), "--jobs", "2", "--out", str(tmp_path / "c")]
-    process = subprocess.Popen([sys.executable, "-m", "likelier", *words], stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "likelier", *words]
+    # Whoever runs the tests in the background of a shell has it ignore Ctrl-C, and so would we.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     try:
         waited_for(lambda: begun(tmp_path / "c"))
         yield process

@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 import torch
 
-from likelier import cli
+from likelier import cli, load_images
 from likelier.comparison import compare, resume_comparison
 from likelier.errors import InputError
 from likelier.experiment import going_on, images_of, resume, train
-from likelier.family import names
+from likelier.family import build, configure, find, names
 from likelier.files import locked, write_json
+from likelier.loop import Game
 from likelier.report.reading import read_run
 from likelier.run import Run, make_folder
 from likelier.side_by_side import collect
@@ -58,7 +59,8 @@ def cut_after(out: Path, turns: int, family: str = "vae", **options: Any) -> Run
 
 @pytest.mark.parametrize("family", names())
 def test_a_run_that_is_stopped_within_a_window_of_its_log_ends_bit_for_bit(family: str, tmp_path: Path):
-    options: dict[str, Any] = {"images": 4 * 402, "settings": {"batch": 4}, "looks": 2, "device": "cpu"}
+    options: dict[str, Any] = {"settings": {"batch": 4}, "looks": 2, "device": "cpu"}
+    options["images"] = 402 * images_a_turn(family, **options)
     whole = train(family, "digits", out=tmp_path / "whole", **options)
     cut = cut_after(tmp_path / "cut", 201, family, **options)
     assert cut.state().scalars["turns"] == 201
@@ -67,9 +69,31 @@ def test_a_run_that_is_stopped_within_a_window_of_its_log_ends_bit_for_bit(famil
     assert contents(cut.path) == contents(whole.path)
 
 
+def images_a_turn(family: str, settings: dict[str, Any], **_: Any) -> int:
+    """Some games take several batches."""
+    digits = load_images("digits")
+    game = Game(build(find(family), configure(find(family), settings), digits, 0), digits, 0, 1000, torch.device("cpu"))
+    game.turn()
+    return game.seen
+
+
 def started(*words: object, **options: Any) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "likelier", *map(str, words)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **{"env": ALONE, **options})
+    # Whoever runs the tests in the background of a shell has it ignore Ctrl-C, and so would we.
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    STARTED.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **{"env": ALONE, **heard, **options}))
+    return STARTED[-1]
+
+
+STARTED: list["subprocess.Popen[str]"] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running() -> Iterator[None]:
+    """Whatever a test that failed has started would slow down all others."""
+    yield
+    while STARTED:
+        STARTED.pop().kill()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
