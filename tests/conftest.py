@@ -10,6 +10,12 @@ import pytest
 from torch import nn
 
 from likelier import cli
+from likelier.family import names
+
+QUICK = {"vae", "gan", "vae_gan", "r3gan"}
+"""One family of each kind of game: what is asked of processes, checkpoints and logs takes seconds for each."""
+EACH_FAMILY = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names()]
+"""All of them with `make test-all`."""
 
 TRAIN_X, TRAIN_Y = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_X, TEST_Y = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"

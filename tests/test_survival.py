@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 import torch
 
+from conftest import EACH_FAMILY
 from likelier import cli, load_images
 from likelier.comparison import compare, resume_comparison
 from likelier.errors import InputError
 from likelier.experiment import going_on, images_of, resume, train
-from likelier.family import build, configure, find, names
+from likelier.family import build, configure, find
 from likelier.files import locked, write_json
 from likelier.loop import Game
 from likelier.report.reading import read_run
@@ -57,7 +58,7 @@ def cut_after(out: Path, turns: int, family: str = "vae", **options: Any) -> Run
     return run
 
 
-@pytest.mark.parametrize("family", names())
+@pytest.mark.parametrize("family", EACH_FAMILY)
 def test_a_run_that_is_stopped_within_a_window_of_its_log_ends_bit_for_bit(family: str, tmp_path: Path):
     options: dict[str, Any] = {"settings": {"batch": 4}, "looks": 2, "device": "cpu"}
     options["images"] = 402 * images_a_turn(family, **options)
