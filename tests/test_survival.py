@@ -22,7 +22,7 @@ from likelier.comparison import compare, resume_comparison
 from likelier.errors import InputError
 from likelier.experiment import going_on, images_of, resume, train
 from likelier.family import build, configure, find
-from likelier.files import locked, write_json
+from likelier.files import keep_as, locked, write_json
 from likelier.loop import Game
 from likelier.report.reading import read_run
 from likelier.run import Run, make_folder
@@ -68,6 +68,14 @@ def test_a_run_that_is_stopped_within_a_window_of_its_log_ends_bit_for_bit(famil
     assert any(name.startswith("window/") for name in cut.state().tensors)
     resume(cut)
     assert contents(cut.path) == contents(whole.path)
+
+
+def test_a_second_name_that_a_file_has_already_leaves_nothing_beside_it(tmp_path: Path):
+    """As after a kill between the second name and the new content; rename(2) does nothing then, and says nothing."""
+    (tmp_path / "state").write_text("x")
+    for _ in range(2):
+        keep_as(tmp_path / "state", tmp_path / "former")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["former", "state"]
 
 
 def images_a_turn(family: str, settings: dict[str, Any], **_: Any) -> int:

@@ -144,6 +144,7 @@ def keep_as(path: Path, former: Path) -> None:
         path.replace(former)
     else:
         beside.replace(former)
+        beside.unlink(missing_ok=True)  # it stays where `former` was that file already
 
 
 @contextmanager

@@ -138,7 +138,7 @@ def test_a_comparison_side_by_side_survives_kills_at_any_moment(
     for trial in range(6):
         go_on = ["compare", "--resume", str(out), "-q"] if (out / "compare.json").exists() else comparing(out, 2)
         process = subprocess.Popen([sys.executable, "-m", "likelier", *go_on], env=ENVIRONMENT, stderr=subprocess.PIPE)
-        delay = chance.uniform(2, 9) if victim == "comparison" else chance.uniform(0, 1)
+        delay = chance.uniform(2, 7) if victim == "comparison" else chance.uniform(0, 1)
         while victim == "worker" and process.poll() is None and not any(out.glob("runs/*/metrics.jsonl")):
             time.sleep(0.02)
         time.sleep(delay)
