@@ -98,6 +98,15 @@ class Adversarial(Family):
         """A batch of codes."""
         return step.randn(step.batch, self.config.latent)
 
+    def fakes(self, step: Step, y: Labels) -> Float[Tensor, "b c h w"]:
+        """A batch of samples for D to judge, which no gradient goes through."""
+        with torch.no_grad():
+            return self.generate(self.noise(step), y)
+
+    def answer(self, step: Step, y: Labels) -> Float[Tensor, " b"]:
+        """D's scores of a fresh batch of samples, for G to move by."""
+        return self.score(self.generate(self.noise(step), y), y)
+
     def generate(self, z: Float[Tensor, "b latent"], labels: Labels) -> Float[Tensor, "b c h w"]:
         """G(z), or G(z, y)."""
         code = z if labels is None else torch.cat([z, one_hot(labels, self.config.classes, z)], 1)

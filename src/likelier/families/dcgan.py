@@ -17,7 +17,6 @@ the game (Yazıcı et al. 2019, arXiv 1806.04498); `ema = 0` is without. `networ
 from collections.abc import Iterator
 from typing import Annotated
 
-import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -57,12 +56,9 @@ class DCGAN(Adversarial):
     def turns(self, step: Step) -> Iterator[Move]:
         """D moves on fresh images, then G answers on fresh noise; each batch is normalised by itself."""
         x, y = step.images(), self.labels(step)
-        with torch.no_grad():
-            fake = self.generate(self.noise(step), y)
-        d_real, d_fake = self.score(x, y), self.score(fake, y)
+        d_real, d_fake = self.score(x, y), self.score(self.fakes(step, y), y)
         yield Move(
             {"discriminator": discriminator_loss(d_real, d_fake)},  # −Eq. (1) of Goodfellow et al.
             {"d_real": d_real.sigmoid().mean(), "d_fake": d_fake.sigmoid().mean()},
         )
-        fake = self.generate(self.noise(step), y)
-        yield Move({"generator": non_saturating_generator_loss(self.score(fake, y))})
+        yield Move({"generator": non_saturating_generator_loss(self.answer(step, y))})

@@ -62,13 +62,13 @@ class DRAGAN(Adversarial):
         """D moves on fresh images, then G answers on fresh noise."""
         x, y = step.images(), self.labels(step)
         yield self.discriminators_move(step, x, y)
-        d_fake = self.score(self.generate(self.noise(step), y), y)
+        d_fake = self.answer(step, y)
         yield Move({"generator": non_saturating_generator_loss(d_fake)})
 
     def discriminators_move(self, step: Step, x: Float[Tensor, "b c h w"], y: Labels) -> Move:
         """Images against samples, and the slope around the images."""
+        fake = self.fakes(step, y)
         with torch.no_grad():
-            fake = self.generate(self.noise(step), y)
             near = x + 0.5 * x.std() * step.randn(*x.shape)
         d_real, d_fake = self.score(x, y), self.score(fake, y)
         penalty = gradient_penalty(self.score(near.requires_grad_(), y), near).mean()

@@ -15,7 +15,6 @@ what the other families mend.
 
 from collections.abc import Iterator
 
-import torch
 from pydantic.dataclasses import dataclass
 
 from likelier.adversarial import Adversarial, Settings
@@ -42,12 +41,9 @@ class GAN(Adversarial):
     def turns(self, step: Step) -> Iterator[Move]:
         """D moves on fresh images, then G answers on fresh noise (algorithm 1 of the paper with k = 1)."""
         x, y = step.images(), self.labels(step)
-        with torch.no_grad():
-            fake = self.generate(self.noise(step), y)
-        d_real, d_fake = self.score(x, y), self.score(fake, y)
+        d_real, d_fake = self.score(x, y), self.score(self.fakes(step, y), y)
         yield Move(
             {"discriminator": discriminator_loss(d_real, d_fake)},  # −Eq. (1)
             {"d_real": d_real.sigmoid().mean(), "d_fake": d_fake.sigmoid().mean()},
         )
-        fake = self.generate(self.noise(step), y)
-        yield Move({"generator": non_saturating_generator_loss(self.score(fake, y))})
+        yield Move({"generator": non_saturating_generator_loss(self.answer(step, y))})

@@ -17,7 +17,6 @@ Deviations: the small DCGAN of `dcgan` in place of the paper's larger one; sampl
 from collections.abc import Iterator
 from typing import Annotated
 
-import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -59,12 +58,10 @@ class LSGAN(Adversarial):
     def turns(self, step: Step) -> Iterator[Move]:
         """D moves on fresh images, then G answers on fresh noise."""
         x, y = step.images(), self.labels(step)
-        with torch.no_grad():
-            fake = self.generate(self.noise(step), y)
-        d_real, d_fake = self.score(x, y), self.score(fake, y)
+        d_real, d_fake = self.score(x, y), self.score(self.fakes(step, y), y)
         yield Move(
             {"discriminator": least_squares(d_real, B) + least_squares(d_fake, A)},  # Eq. (2), for D
             {"d_real": d_real.mean(), "d_fake": d_fake.mean()},
         )
-        d_fake = self.score(self.generate(self.noise(step), y), y)
+        d_fake = self.answer(step, y)
         yield Move({"generator": least_squares(d_fake, C)})  # Eq. (2), for G

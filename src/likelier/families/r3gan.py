@@ -111,7 +111,7 @@ class R3GAN(Adversarial):
         for k in range(self.config.every):
             x, y = step.images(), self.labels(step)
             yield self.discriminators_move(step, x, y, self.config.gamma * self.config.every if k == 0 else 0)
-            d_fake = self.score(self.generate(self.noise(step), y), y)
+            d_fake = self.answer(step, y)
             if self.config.pairing:
                 with torch.no_grad():
                     d_real = self.score(x, y)
@@ -121,8 +121,7 @@ class R3GAN(Adversarial):
 
     def discriminators_move(self, step: Step, x: Float[Tensor, "b c h w"], y: Labels, gamma: float) -> Move:
         """Images against samples, with penalties of weight gamma."""
-        with torch.no_grad():
-            fake = self.generate(self.noise(step), y)
+        fake = self.fakes(step, y)
         r1, r2 = self.config.r1 and gamma > 0, self.config.r2 and gamma > 0
         x, fake = x.detach().requires_grad_(r1), fake.requires_grad_(r2)
         d_real, d_fake = self.score(x, y), self.score(fake, y)

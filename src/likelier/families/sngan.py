@@ -24,7 +24,6 @@ normalised like its other weights, as Miyato and Koyama did (arXiv 1802.05637).
 from collections.abc import Iterator
 from typing import Annotated
 
-import torch
 from jaxtyping import Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -75,13 +74,11 @@ class SNGAN(Adversarial):
         for _ in range(self.config.critic):
             x, y = step.images(), self.labels(step)
             yield self.discriminators_move(step, x, y)
-        yield Move({"generator": -self.score(self.generate(self.noise(step), y), y).mean()})  # Eq. (17)
+        yield Move({"generator": -self.answer(step, y).mean()})  # Eq. (17)
 
     def discriminators_move(self, step: Step, x: Float[Tensor, "b c h w"], y: Labels) -> Move:
         """Images above 1, samples below −1."""
-        with torch.no_grad():
-            fake = self.generate(self.noise(step), y)
-        d_real, d_fake = self.score(x, y), self.score(fake, y)
+        d_real, d_fake = self.score(x, y), self.score(self.fakes(step, y), y)
         return Move(
             {"discriminator": hinge_loss(d_real, d_fake)},  # −Eq. (16)
             {"d_real": d_real.mean(), "d_fake": d_fake.mean()},

@@ -69,12 +69,12 @@ class WGANGP(Adversarial):
         for _ in range(self.config.critic):
             x, y = step.images(), self.labels(step)
             yield self.critics_move(step, x, y)
-        yield Move({"generator": -self.score(self.generate(self.noise(step), y), y).mean()})  # Eq. (2), for G
+        yield Move({"generator": -self.answer(step, y).mean()})  # Eq. (2), for G
 
     def critics_move(self, step: Step, x: Float[Tensor, "b c h w"], y: Labels) -> Move:
         """Images against samples, and the slope between them."""
+        fake = self.fakes(step, y)
         with torch.no_grad():
-            fake = self.generate(self.noise(step), y)
             epsilon = torch.special.ndtr(step.randn(step.batch, 1, 1, 1))  # uniform, as ndtr is the normal's own CDF
             between = epsilon * x + (1 - epsilon) * fake
         d_real, d_fake = self.score(x, y), self.score(fake, y)
