@@ -1,11 +1,14 @@
 """Networks of every kind: all families on images of all sizes, on tape, and what is refused."""
 
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from conftest import QUICK
 from likelier import rng
 from likelier.describe import family_in_words
 from likelier.errors import InputError
@@ -21,6 +24,14 @@ from likelier.tape import TapedTurn
 CPU = torch.device("cpu")
 KINDS = ("mlp", "conv", "resnet")
 SHAPES = [(1, 8, 8), (3, 20, 20), (1, 28, 28), (3, 37, 37), (3, 24, 128), (3, 64, 64), (1, 100, 100), (3, 128, 128)]
+TWO_SHAPES = {(1, 8, 8), (3, 37, 37)}
+
+
+def each_on_its_shapes() -> Iterator[object]:
+    """Every family on two shapes, and one of each kind of game on all: networks do not know whose they are."""
+    for name, kind, shape in product(names(), KINDS, SHAPES):
+        marks = () if name in QUICK or shape in TWO_SHAPES else (pytest.mark.slow,)
+        yield pytest.param(name, kind, shape, marks=marks, id=f"{name}-{kind}-{'×'.join(map(str, shape))}")
 
 
 def noise(shape: Shape, n: int = 16) -> Images:
@@ -38,9 +49,7 @@ def game_of(name: str, kind: str, shape: Shape) -> Game:
     return Game(build(family, configure(family, small(kind)), shape, seed=0), noise(shape), 0, 1000, CPU)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "×".join(map(str, shape)))
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize(("name", "kind", "shape"), list(each_on_its_shapes()))
 def test_every_family_plays_with_every_network_on_images_of_every_size(name: str, kind: str, shape: Shape, off_balance):
     family = find(name)
     few = small(kind) | {"lr": 1e-5}  # or units would soon fire for images and samples alike, which then cancel out
