@@ -8,7 +8,8 @@ and is not made again if it is there, so that a study can be stopped, and gone o
 every eighth of the runs, for several processes or machines; their files are put together with `cat`.
 
 A line holds the measures of 10,000 samples (Fréchet distance in the set's own three extractors; precision, recall,
-density and coverage in the first; classes without a sample) and how steady the training was, from the run's own log.
+density and coverage in the first; classes without a sample, or the modes of stacked images, of 26,000) and how steady
+the training was, from the run's own log.
 `--pictures FOLDER` keeps the samples of the first seed of each model. Runs themselves are thrown away.
 """
 
@@ -23,13 +24,17 @@ from typing import Any
 
 import torch
 import yaml
+from jaxtyping import UInt8
+from torch import Tensor
 
 import likelier
 from likelier import rng
 from likelier.collapse import collapse_warnings
+from likelier.family import Family
 from likelier.features import at_hand
 from likelier.images import as_uint8
-from likelier.reference import Reference
+from likelier.modes import MODE_MEASURES, SAMPLED, mode_measures
+from likelier.reference import Features, Reference
 from likelier.stability import training_stability
 
 N = 10_000
@@ -71,16 +76,16 @@ def carried_out(job: Job, device: str, folder: Path, pictures: Path | None) -> d
     arguments = {k: v for k, v in job.items() if k in ("family", "settings", "seed", "looks", *BUDGET)}
     run = likelier.train(data=reference.images, device=device, out=folder / "run", **arguments)
     family, generator = likelier.load(run), rng.generator(0, "study")
-    parts = [min(CHUNK, reference.n - start) for start in range(0, reference.n, CHUNK)]
-    samples = torch.cat([as_uint8(family.sample(n, generator)) for n in parts])
+    samples = drawn(family, reference.n, generator)
     seen = reference.view(samples)
+    stacked = reference.images.stacked_from is not None
+    more = reference.view(drawn(family, SAMPLED - reference.n, generator)) if stacked else None
     values = reference.against(seen, KEYS)
     log = run.metrics()
     if pictures is not None and job["seed"] == 0:
         last = max((run.path / "samples").iterdir())
         pictures.mkdir(parents=True, exist_ok=True)
         (pictures / picture_of(job["data"], job["model"])).write_bytes(last.read_bytes())
-    counts = seen.classes.bincount(minlength=len(reference.images.classes)) if seen.classes is not None else None
     assert run.done is not None
     return {
         **job,
@@ -94,11 +99,28 @@ def carried_out(job: Job, device: str, folder: Path, pictures: Path | None) -> d
             round(values["frechet_distance"], 4),
             *map(rounded, reference.distances_elsewhere(samples).values()),
         ],
-        "missing": None if counts is None else int((counts == 0).sum()),
+        **({"missing": missing(reference, seen)} if more is None else modes(reference, [seen, more])),
         "stability": training_stability(log),
         "fd": [[line["images"], round(line["fd"], 2)] for line in log if line.get("evaluation") and "fd" in line],
         "warnings": collapse_warnings(log),
     }
+
+
+def drawn(family: Family, n: int, generator: torch.Generator) -> UInt8[Tensor, "n c h w"]:
+    """That many samples."""
+    parts = [min(CHUNK, n - start) for start in range(0, n, CHUNK)]
+    return torch.cat([as_uint8(family.sample(part, generator)) for part in parts])
+
+
+def missing(reference: Reference, seen: Features) -> int | None:
+    """The classes without a sample; None if the extractor knows none."""
+    counts = seen.counts(len(reference.images.classes))
+    return None if counts is None else int((counts == 0).sum())
+
+
+def modes(reference: Reference, seen: list[Features]) -> dict[str, float | None]:
+    """How many modes the samples have, and how evenly."""
+    return {measure.key: measure.value for measure in mode_measures(reference, seen, MODE_MEASURES)}
 
 
 def picture_of(data: str, model: str) -> str:

@@ -33,6 +33,14 @@ def jolt(line: Line) -> float:
     return max(player["grad_norm_peak"] or 0 for player in line["stability"]["players"].values())
 
 
+def modes(lines: Sequence[Line]) -> str:
+    """Missing classes, the median and the most; of stacked images the modes that are there, and their reverse KL."""
+    if all("modes" in line for line in lines):
+        of = [median(line[key] for line in lines) for key in ("modes", "modes_kl")]
+        return f"{of[0]:,.0f} modes there, KL {of[1]:.3g}"
+    return f"{median(line['missing'] for line in lines):g} ({max(line['missing'] for line in lines)})"
+
+
 def row(model: str, lines: Sequence[Line], of: Sequence[Line] | None) -> str:
     """One line of the table."""
     found = shares(lines, of) if of else [line["frechet_distance"] for line in lines]
@@ -47,7 +55,7 @@ def row(model: str, lines: Sequence[Line], of: Sequence[Line] | None) -> str:
         f"{median(line['seconds'] for line in lines):,.0f}",
         f"**{show(median(found))}** ({show(least)} to {show(most)})",
         *(f"{median(line[key] for line in lines):.3f}" for key in ("precision", "recall", "coverage")),
-        f"{median(line['missing'] for line in lines):g} ({max(line['missing'] for line in lines)})",
+        modes(lines),
         f"{sum(map(spikes, lines))}",
         f"{max(map(jolt, lines)):,.1f}",
         f"{median(pairwise):.2f}" if pairwise else "n/a",
