@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import likelier
-from likelier.comparison import command_of, resume_comparison
+from likelier.comparison import Comparison, command_of, resume_comparison
 from likelier.errors import InputError
 from likelier.features import extractor
 from likelier.images import Split
@@ -126,19 +126,27 @@ def test_figures_of_another_extractor_do_not_slip_into_a_declared_comparison(tmp
     assert again.results == first.results
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """A comparison that its tests leave as it was."""
+    return likelier.compare(["vae"], images=400, out=tmp_path_factory.mktemp("finished") / "c")
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [("value", 10**400), ("value", [1]), ("value", "12"), ("floor", [1]), ("key", []), ("noise", True)],
 )
-def test_harmed_measures_are_taken_again(key: str, value: object, tmp_path: Path):
-    first = likelier.compare(["vae"], images=400, out=tmp_path / "c")
-    path = first.runs[0].path / "measures.json"
+def test_harmed_measures_are_taken_again(key: str, value: object, finished: Comparison):
+    path = finished.runs[0].path / "measures.json"
     found = json.loads(path.read_text())
     found["measures"][0][key] = value
     path.write_text(json.dumps(found))
-    assert resume_comparison(tmp_path / "c").results == first.results
-    path.write_text("[" * 100_000)
-    assert resume_comparison(tmp_path / "c").results == first.results
+    assert resume_comparison(finished.path).results == finished.results
+
+
+def test_measures_without_an_end_are_taken_again(finished: Comparison):
+    (finished.runs[0].path / "measures.json").write_text("[" * 100_000)
+    assert resume_comparison(finished.path).results == finished.results
 
 
 def test_fewer_seeds_have_figures_and_no_verdict(tmp_path: Path):
