@@ -37,6 +37,10 @@ class Measure:
     elsewhere: Mapping[str, float] | None = None  # the same measure in the features of other extractors
 
 
+class NoFigure(Exception):
+    """A figure that this family, or these images, cannot have; the message says why, in words for the report."""
+
+
 class Evidence:
     """One family and the reference it is held against; whatever is derived from them is made when first asked for."""
 

@@ -29,6 +29,7 @@ from likelier.files import read_json, write_atomically, write_json
 from likelier.images import Images, as_uint8
 from likelier.metrics.neighbours import nearest
 from likelier.modes import MODE_MEASURES, mode_measures, mode_warnings
+from likelier.portrait import portrait
 from likelier.reference import OF_CLASSES, OVERLAP, Features, Reference, Values, class_names_missing, noise_of
 from likelier.run import Run
 from likelier.stability import stability_warnings, training_stability
@@ -373,7 +374,7 @@ def arrays_of(evidence: Evidence) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
             "codes_pca": pca.projected.float().numpy(),
             "codes_pca_explained": np.asarray(pca.explained, dtype=np.float32),
         }
-    return arrays
+    return arrays | portrait(evidence, shared_noise)
 
 
 def nearest_in_training(evidence: Evidence) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
