@@ -211,7 +211,8 @@ def quantiles(n: int) -> Float[Tensor, " n"]:
     >>> quantiles(2)
     tensor([-0.6745,  0.6745], dtype=torch.float64)
     """
-    return torch.special.ndtri((torch.arange(n, dtype=torch.float64) + 0.5) / n)
+    q: Tensor = torch.special.ndtri((torch.arange(n, dtype=torch.float64) + 0.5) / n)  # Eq. (3)
+    return q
 
 
 def interpolations(evidence: Evidence, noise: Noise) -> Arrays:

@@ -14,6 +14,7 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
@@ -81,6 +82,8 @@ PANEL = (3.6, 2.5)
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
 _MANY = 24
 """More classes than this are no longer named on an axis."""
+_NUMBERED = 12
+"""More classes than this have no numbers in a confusion matrix."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,32 @@ def class_histogram(fake: Array, real: Array, names: Sequence[str], top: float, 
         axes.set_ylabel("share (%)")
         axes.legend(loc="upper right", ncols=2, frameon=False, labelcolor=theme.ink, fontsize=8)
         _class_axis(axes, names)
+
+    return _picture(paint, alt)
+
+
+def confusion_matrix(counts: Array, names: Sequence[str], labels: tuple[str, str], colour: int, alt: str) -> Picture:
+    """Which class is taken for which: each row of counts [wanted, seen] in per cent of itself, as shades and numbers.
+
+    `labels` are those of the rows and of the columns; rows without an image stay empty.
+    """
+    shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    named = len(counts) <= _NUMBERED
+
+    def paint(axes: Axes, theme: Theme) -> None:
+        shades = LinearSegmentedColormap.from_list("shares", [theme.surface, _family(colour, theme)])
+        axes.grid(visible=False)
+        axes.imshow(shares, cmap=shades, vmin=0, vmax=100, aspect="auto", interpolation="nearest")
+        for wanted, seen in np.argwhere(shares >= 0.5).tolist() if named else []:
+            dark = shares[wanted, seen] > 50
+            ink = theme.surface if dark else theme.ink
+            axes.text(seen, wanted, f"{shares[wanted, seen]:.0f}", ha="center", va="center", fontsize=7, color=ink)
+        short = [name if len(name) <= 8 else name[:7] + "…" for name in names] if named else []
+        axes.set_xticks(range(len(short)), short, rotation=60 if sum(map(len, short)) > 40 else 0)
+        axes.set_yticks(range(len(short)), short)
+        axes.tick_params(length=0)
+        axes.set_ylabel(labels[0])
+        axes.set_xlabel(labels[1])
 
     return _picture(paint, alt)
 

@@ -142,6 +142,33 @@ TERMS: dict[str, str] = {
         "say how much. What lies apart there is apart; what overlaps there may still be apart in other "
         "directions."
     ),
+    "nearness": (
+        "In features, two images are near if the classifier that the measures are taken with sees the same things in "
+        "them. In pixels, they are near if they are alike dot by dot: a shift by one pixel is far, and a pale blur is "
+        "near to many. A copy is near in both."
+    ),
+    "traversal": (
+        "A model that encodes starts from the code of a test image, and its directions are the units (the numbers of a "
+        "code) that vary most from one image to the next: a variance near 1 is a unit in full use, one near 0 is a "
+        "unit that says nothing. One that does not encode starts from a random draw, and its directions are those that "
+        "move the output of its generator's first layer most, with the share of all movement that they have (SeFa, "
+        "Shen and Zhou 2021). A direction need not stand for one thing: nothing made it so."
+    ),
+    "manifold": (
+        "A curved surface in the space of all images, on which the model's images lie: with two numbers to a code it "
+        "is a sheet, and can be laid out flat. Points are spaced so that between any two neighbours the prior, from "
+        "which samples are drawn, has the same probability (Kingma and Welling 2014, figure 4)."
+    ),
+    "slerp": (
+        "Random codes of many dimensions all have about the same length, like points on a sphere. The straight line "
+        "between two cuts through the inside, where the model has hardly been; spherical interpolation (slerp, White "
+        "2016) stays at that length. With few dimensions the difference is small."
+    ),
+    "label_agreement": (
+        "The share of images that a classifier takes for the class that they should have. The classifier errs, too: "
+        "the figure of real test images, beside it, is about the most that can be reached. It says nothing of "
+        "variety: a model that makes one good image a class agrees perfectly."
+    ),
     "player": (
         "A network, or a part of one, with a loss of its own. A VAE is one player; in a GAN the discriminator "
         "and the generator play against each other, so neither loss need fall when the samples improve."

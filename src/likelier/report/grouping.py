@@ -80,6 +80,16 @@ def absent(group: Group, what: str) -> str:
     return f"{what} are made when a run is measured, and this one is not measured."
 
 
+def why_missing(group: Group, figure: str, what: str) -> str:
+    """Why a figure is not there: the reason that measuring wrote down for it, or else `absent`."""
+    for run in group.runs:
+        pairs = run.figures.get("figures_missing")
+        known = dict(pairs.tolist()) if pairs is not None and pairs.shape[1] == 2 else {}
+        if figure in known:
+            return f"None: {known[figure]}."
+    return absent(group, what)
+
+
 def check_comparable(runs: Sequence[Run]) -> None:
     """Raise InputError unless all runs saw the same data and were measured under the same conditions."""
     _check_twice(runs)

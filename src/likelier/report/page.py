@@ -15,16 +15,19 @@ from markupsafe import Markup
 
 from likelier.collapse import collapse_warnings
 from likelier.report import figures
+from likelier.report.confusion import confusions
 from likelier.report.copies import copies
 from likelier.report.figures import Picture, Points
 from likelier.report.glossary import TERMS
 from likelier.report.grouping import Group, absent
 from likelier.report.judging import judging
+from likelier.report.neighbours import neighbours
 from likelier.report.pixels import Bitmap, bitmap, halves, thinned, tiled
 from likelier.report.reading import OLDER, Array, Run
 from likelier.report.standing import listed
 from likelier.report.steadiness import steadiness
 from likelier.report.table import Footnotes, in_words, number, sections
+from likelier.report.walks import interpolations, manifolds, traversals
 
 _WIDE = 1104
 """CSS pixels: the width of the page's column."""
@@ -118,6 +121,7 @@ def render(groups: Sequence[Group], *, title: str, command: str, declared: bool)
         conditions=_conditions(groups),
         shared=_shared(groups),
         copies=copies(groups),
+        neighbours=neighbours(groups),
         training=_training(groups),
         reconstructions=[_reconstructions(group, len(groups)) for group in groups],
         losses=[_losses(group, seen) for group in groups],
@@ -125,6 +129,10 @@ def render(groups: Sequence[Group], *, title: str, command: str, declared: bool)
         steady_words=_said_once(steady.words),
         latent=[_latent(group, names) for group in groups],
         legend=_legend(groups, names),
+        traversals=traversals(groups),
+        manifolds=manifolds(groups),
+        interpolations=interpolations(groups),
+        confusions=confusions(groups, names),
         histograms=[_histogram(group, _top_share(groups)) for group in groups],
         settings=_side_by_side([[run.settings for run in group.runs] for group in groups]),
         environments=_side_by_side([[run.environment for run in group.runs] for group in groups]),
@@ -146,7 +154,7 @@ def _style() -> str:
     uses = [f".family-{i}{{color:var(--family-{i})}}" for i in range(len(figures.FAMILY_COLOURS))]
     uses += [f".class-{i}{{color:var(--class-{i})}}" for i in range(len(figures.CLASS_COLOURS))]
     dark = f"@media screen and (prefers-color-scheme:dark){{{schemes[1]}}}"
-    return "\n".join([_asset("report.css"), schemes[0], dark, *uses])
+    return "\n".join([_asset("report.css"), _asset("walks.css"), schemes[0], dark, *uses])
 
 
 def _policy(style: str, script: str) -> str:

@@ -350,6 +350,28 @@ _ARRAYS = {
     "class_names": ("U", 1),
     "class_counts_fake": ("iu", 1),
     "class_counts_real": ("iu", 1),
+    "neighbour_samples": ("u", 4),
+    "neighbour_features": ("u", 5),
+    "neighbour_pixels": ("u", 5),
+    "neighbour_features_index": ("iu", 2),
+    "neighbour_pixels_index": ("iu", 2),
+    "traversal_images": ("u", 5),
+    "traversal_start": ("u", 4),
+    "traversal_steps": ("f", 1),
+    "traversal_kind": ("U", 1),
+    "traversal_units": ("iu", 1),
+    "traversal_weight": ("f", 1),
+    "manifold": ("u", 5),
+    "path_noise": ("u", 6),
+    "path_noise_lengths": ("f", 3),
+    "path_codes": ("u", 6),
+    "path_codes_lengths": ("f", 3),
+    "path_codes_ends": ("u", 5),
+    "path_free": ("iu", 1),
+    "confusion": ("iu", 2),
+    "confusion_real": ("iu", 2),
+    "confusion_kind": ("U", 1),
+    "figures_missing": ("U", 2),
 }
 """The arrays of `figures.npz`: kinds of dtype, and dimensions."""
 
@@ -366,6 +388,6 @@ def _arrays(path: Path, notes: list[str]) -> dict[str, Array]:
                 arrays[name] = array
             else:
                 notes.append(f"{path.name}: {name} is {array.dtype} of shape {array.shape} and is left out")
-    if "class_names" in arrays:
-        arrays["class_names"] = np.array(clean(arrays["class_names"].tolist()))
+    for name in (name for name in ("class_names", "figures_missing") if name in arrays):
+        arrays[name] = np.array(clean(arrays[name].tolist()))
     return arrays
