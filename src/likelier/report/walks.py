@@ -14,7 +14,7 @@ _FULL = 912
 """CSS pixels that a manifold may be wide."""
 _HALF = 528
 """Half of the page's column."""
-_BESIDE = 424
+_BESIDE = 408
 """The same, less the words beside a row."""
 _MOST = 2**23
 """Bytes of one array."""
@@ -208,7 +208,8 @@ def _path(kinds: Array, ends: Array | None) -> Pixels:
     else:
         parts = [ends[:1].repeat(n, axis=0)[:, None], kinds, ends[1:].repeat(n, axis=0)[:, None]]
     pictures = [_block(part) for part in parts if part.shape[1]]
-    bar = np.full((pictures[0].shape[0], 3, *pictures[0].shape[2:]), _MARK, np.uint8)
+    width = max(1, kinds.shape[-1] // 8)
+    bar = np.full((pictures[0].shape[0], width, *pictures[0].shape[2:]), _MARK, np.uint8)
     joined = [piece for picture in pictures for piece in (picture, bar)]
     return np.concatenate(joined[:-1], axis=1)
 
