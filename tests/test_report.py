@@ -204,6 +204,7 @@ def write_figures(folder: Path, family: str, rng: np.random.Generator, names: tu
     arrays["class_counts_fake"] = rng.multinomial(10_000, rng.dirichlet(np.full(len(names), 20.0)))
     arrays["nearest_training"] = pictures[100:116, None]
     arrays["nearest_samples"] = blend(pictures[100:116, None], 0.8, rng)
+    arrays |= walk_arrays(family.startswith("vae"), len(names), rng)
     if family.startswith("vae"):
         labels = rng.integers(0, len(names), 2000)
         centres = rng.standard_normal((len(names), 20)) * np.geomspace(2, 0.05, 20)
@@ -213,6 +214,29 @@ def write_figures(folder: Path, family: str, rng: np.random.Generator, names: tu
         arrays |= {"codes": codes, "code_labels": labels, "codes_pca": centred @ v[:2].T}
         arrays["codes_pca_explained"] = (s[:2] ** 2 / (s**2).sum()).astype(np.float32)
     np.savez(folder / "figures.npz", **arrays)
+
+
+def walk_arrays(encodes: bool, classes: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Neighbours, walks and, of what encodes, a manifold and a confusion."""
+    pictures, _ = digits()
+
+    def some(*shape: int) -> np.ndarray:
+        return blend(pictures[rng.integers(0, 320, shape)][..., None, :, :], 0.9, rng)
+
+    found: dict[str, Any] = {"neighbour_samples": some(8), "path_noise": some(3, 2, 8), "path_free": np.array([20])}
+    for name in ("features", "pixels"):
+        found |= {f"neighbour_{name}": some(8, 3), f"neighbour_{name}_index": np.arange(24).reshape(8, 3)}
+    found |= {"traversal_images": some(4, 7), "traversal_start": some(1 + encodes), "traversal_units": np.arange(4)}
+    found["traversal_kind"] = np.array(["units" if encodes else "directions"])
+    found |= {"traversal_steps": np.linspace(-3, 3, 7), "traversal_weight": np.array([0.9, 0.6, 0.1, 0.01])}
+    found["path_noise_lengths"] = np.full((3, 2, 8), 4.5)
+    if not encodes:
+        missing = [["manifold", "its codes have 64 dimensions, not two"], ["confusion", "\x01it encodes no <images>"]]
+        return found | {"figures_missing": np.array(missing)}
+    found |= {"path_codes": some(2, 2, 8), "path_codes_ends": some(2, 2), "path_codes_lengths": np.full((2, 2, 8), 3.0)}
+    found |= {"manifold": some(12, 12), "confusion_kind": np.array(["rebuilt"])}
+    found["confusion"] = found["confusion_real"] = np.diag(np.full(classes, 90)) + 1
+    return found
 
 
 def report(out: Path, *runs: Path, title: str = "Four models on MNIST", command: str = "likelier compare") -> str:

@@ -45,7 +45,9 @@ class Brightness(Extractor):
 
     def features_and_classes(self, images: Tensor) -> tuple[Tensor, Tensor]:
         first = images[:, 0, 0, 0]
-        return torch.stack([first.float(), images.flatten(1).float().mean(1)], dim=1), (first // 50).long().clamp(max=CLASSES - 1)
+        return torch.stack([first.float(), images.flatten(1).float().mean(1)], dim=1), (first // 50).long().clamp(
+            max=CLASSES - 1
+        )
 
 
 def image_set(shape: tuple[int, int, int] = (1, 8, 8), n: int = 60) -> Images:
