@@ -223,17 +223,17 @@ def walk_arrays(encodes: bool, classes: int, rng: np.random.Generator) -> dict[s
     def some(*shape: int) -> np.ndarray:
         return blend(pictures[rng.integers(0, 320, shape)][..., None, :, :], 0.9, rng)
 
-    found: dict[str, Any] = {"neighbour_samples": some(8), "path_noise": some(3, 2, 8), "path_free": np.array([20])}
+    found: dict[str, Any] = {"neighbour_samples": some(8), "path_noise": some(3, 2, 9), "path_free": np.array([20])}
     for name in ("features", "pixels"):
         found |= {f"neighbour_{name}": some(8, 3), f"neighbour_{name}_index": np.arange(24).reshape(8, 3)}
     found |= {"traversal_images": some(4, 7), "traversal_start": some(1 + encodes), "traversal_units": np.arange(4)}
     found["traversal_kind"] = np.array(["units" if encodes else "directions"])
     found |= {"traversal_steps": np.linspace(-3, 3, 7), "traversal_weight": np.array([0.9, 0.6, 0.1, 0.01])}
-    found["path_noise_lengths"] = np.full((3, 2, 8), 4.5)
+    found["path_noise_lengths"] = np.full((3, 2, 9), 4.5)
     if not encodes:
         missing = [["manifold", "its codes have 64 dimensions, not two"], ["confusion", "\x01it encodes no <images>"]]
         return found | {"figures_missing": np.array(missing)}
-    found |= {"path_codes": some(2, 2, 8), "path_codes_ends": some(2, 2), "path_codes_lengths": np.full((2, 2, 8), 3.0)}
+    found |= {"path_codes": some(2, 2, 9), "path_codes_ends": some(2, 2), "path_codes_lengths": np.full((2, 2, 9), 3.0)}
     found |= {"manifold": some(12, 12), "confusion_kind": np.array(["rebuilt"])}
     found["confusion"] = found["confusion_real"] = np.diag(np.full(classes, 90)) + 1
     return found

@@ -72,7 +72,7 @@ LIES: list[dict[str, Any]] = [
     {"traversal_units": np.array([2**63] * 4, np.uint64), "manifold": np.zeros((90, 90, 1, 40, 40), np.uint8)},
     {"path_noise": np.zeros((3, 3, 8, 1, 9, 9), np.uint8), "path_noise_lengths": np.zeros((3, 3, 8))},
     {"path_noise": np.zeros((1, 1, 1, 1, 9, 9), np.uint8), "path_noise_lengths": np.zeros((1, 1, 1))},
-    {"path_codes_lengths": np.full((2, 2, 8), np.inf)},
+    {"path_codes_lengths": np.full((2, 2, 9), np.inf)},
     {"confusion": np.full((10, 10), -1)},
     {"confusion": np.full((10, 10), 2**62), "confusion_real": np.full((10, 10), 2**62)},
     {"confusion": np.zeros((10, 10), np.int64), "confusion_kind": np.array(["<b>"])},

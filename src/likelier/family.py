@@ -144,7 +144,7 @@ class Decodes(Protocol):
     """A family whose images are decoded from latent codes with a tractable prior; a GAN does, too."""
 
     def prior(self) -> Distribution:
-        """The distribution of one code, [latent]."""
+        """The distribution of one code, [latent]; if a family is told of classes, the last coordinate is the class."""
 
     def decode(self, z: Float[Tensor, "b latent"]) -> Float[Tensor, "b c h w"]:
         """Codes → images in [0, 1]."""

@@ -61,8 +61,8 @@ REACH = 3
 STEPS = 7
 UNITS = 8
 """Directions that are walked along, at most."""
-STOPS = 8
-"""Codes on a path between two, ends included."""
+STOPS = 9
+"""Codes on a path between two, ends included; an odd number, so that one is halfway."""
 PATHS = 3
 SIDE = 20
 """Rows and columns of a manifold, at most."""

@@ -149,10 +149,10 @@ TERMS: dict[str, str] = {
     ),
     "traversal": (
         "A model that encodes starts from the code of a test image, and its directions are the units (the numbers of a "
-        "code) that vary most from one image to the next: a variance near 1 is a unit in full use, one near 0 is a "
-        "unit that says nothing. One that does not encode starts from a random draw, and its directions are those that "
-        "move the output of its generator's first layer most, with the share of all movement that they have (SeFa, "
-        "Shen and Zhou 2021). A direction need not stand for one thing: nothing made it so."
+        "code) that vary most from one image to the next; a unit whose variance is near 0 says nothing. One that does "
+        "not encode starts from a random draw, and its directions are those that move the output of its generator's "
+        "first layer most, with the share of all movement that they have (SeFa, Shen and Zhou 2021). A model that is "
+        "told of classes stays in one class. A direction need not stand for one thing: nothing made it so."
     ),
     "manifold": (
         "A curved surface in the space of all images, on which the model's images lie: with two numbers to a code it "

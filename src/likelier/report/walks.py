@@ -226,6 +226,6 @@ def _halfway(lengths: Array, free: int) -> str:
         return "Codes of one dimension have a line between them, and no arc."
     middle = lengths[:, :, lengths.shape[2] // 2].mean(axis=0)
     return (
-        f"Near the middle a code is {middle[0]:.2g} long on the straight line, {middle[1]:.2g} on the arc; "
+        f"Halfway, a code is {middle[0]:.2g} long on the straight line, {middle[1]:.2g} on the arc; "
         f"a draw is about √{free} ≈ {math.sqrt(free):.2g} long."
     )
