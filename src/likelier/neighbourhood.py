@@ -13,10 +13,10 @@ from torch import Tensor
 
 from likelier.evidence import Evidence, NoFigure
 from likelier.images import as_float, as_uint8
+from likelier.metrics.inputs import chunk_rows
 from likelier.walks import Arrays, fitting, reduced
 
 SAMPLES, NEIGHBOURS = 8, 3
-CHUNK = 1_000
 
 
 def neighbours(evidence: Evidence) -> Arrays:
@@ -32,14 +32,19 @@ def neighbours(evidence: Evidence) -> Arrays:
     samples, vectors = evidence.samples[:n], evidence.features.vectors[:n]
     found: Arrays = {"neighbour_samples": drawn(samples).numpy()}
     nearest = {
-        "features": nearest_few(vectors, torch.split(evidence.reference.whole_train, CHUNK), NEIGHBOURS),
-        "pixels": nearest_few(samples.flatten(1), (part.flatten(1) for part in torch.split(train, CHUNK)), NEIGHBOURS),
+        "features": nearest_few(vectors, in_parts(evidence.reference.whole_train), NEIGHBOURS),
+        "pixels": nearest_few(samples.flatten(1), (part.flatten(1) for part in in_parts(train)), NEIGHBOURS),
     }
     for name, index in nearest.items():
         shown = drawn(train[index.flatten()])
         found[f"neighbour_{name}"] = shown.view(*index.shape, *shown.shape[1:]).numpy()
         found[f"neighbour_{name}_index"] = index.numpy()
     return found
+
+
+def in_parts(x: Tensor) -> tuple[Tensor, ...]:
+    """Some rows at a time, few enough that they stay in a processor's cache as float64."""
+    return torch.split(x, chunk_rows(x[0].numel()))
 
 
 def drawn(images: UInt8[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h2 w2"]:

@@ -36,7 +36,7 @@ where hardly any draw lies.
 A family that is told of classes has the class for the last coordinate of its codes (see `adversarial`); it is kept.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,6 @@ from likelier.distributions import Normal
 from likelier.evidence import Evidence, NoFigure
 from likelier.family import Decodes, Encodes, Family
 from likelier.images import Shape, as_float, as_uint8
-from likelier.watch import one_of_each_class
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 Noise = Callable[[int, int], Tensor]
@@ -227,12 +226,25 @@ def interpolations(evidence: Evidence, noise: Noise) -> Arrays:
     found = paths(ground, "path_noise", ground.draws(2 * pairs))
     found["path_free"] = np.array([ground.free])
     if isinstance(evidence.family, Encodes):
-        ends = one_of_each_class(evidence.probe_test, most=2 * pairs)
-        ends = ends if len(ends) == 2 * pairs else evidence.probe_test.images[: 2 * pairs]
-        ends = ends[: len(ends) // 2 * 2]
+        ends = evidence.probe_test.images[unlike_pairs(evidence.probe_test.labels.tolist(), pairs)]
         found |= paths(ground, "path_codes", ground.codes(ends))
         shown = as_uint8(reduced(as_float(ends)))
         found["path_codes_ends"] = shown.view(-1, 2, *shown.shape[1:]).numpy()
+    return found
+
+
+def unlike_pairs(labels: Sequence[int], pairs: int) -> list[int]:
+    """The first images as they come, two and two, the second of each pair of another class if any is.
+
+    >>> unlike_pairs([7, 7, 1, 7, 7], 2)
+    [0, 2, 1, 3]
+    """
+    left, found = list(range(len(labels))), []
+    for _ in range(pairs):
+        first = left.pop(0)
+        second = next((i for i in left if labels[i] != labels[first]), left[0])
+        left.remove(second)
+        found += [first, second]
     return found
 
 
