@@ -12,6 +12,7 @@ import torch
 
 from likelier import data as sources
 from likelier import rng
+from likelier.claims import as_json
 from likelier.collapse import collapse_warnings
 from likelier.comparison import Comparison, prepared, resume_comparison
 from likelier.comparison import compare as compare_models
@@ -209,6 +210,7 @@ def summary(comparison: Comparison) -> Given:
         "report": str(comparison.report),
         "verdicts": [asdict(verdict) for verdict in comparison.verdicts],
         "best": [asdict(best) for best in comparison.best],
+        "claims": as_json(comparison.claims),
         "runs": runs,
     }
 

@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 
 from likelier import data as sources
 from likelier.augmentation import check_augmentations
+from likelier.claims import Judged, as_json
 from likelier.errors import InputError
 from likelier.experiment import CHECKPOINT_SECONDS, Budget, changes, check_digest, images_again, resume, train, whole
 from likelier.family import build, configure, find, names, settings_of
@@ -26,7 +27,7 @@ from likelier.measuring import measure, read_measures
 from likelier.models import Best, Model, best_of_each, check_names, models_asked_for, options_of
 from likelier.reference import Reference, most_samples
 from likelier.rehearsal import rehearse
-from likelier.report import standings_on, write_report
+from likelier.report import claims_on, standings_on, write_report
 from likelier.run import Run, make_folder, remove_half_made
 from likelier.side_by_side import train_on_streams, train_side_by_side
 from likelier.stopping import saying
@@ -136,6 +137,8 @@ class Comparison:
     """Of each family with several models the one that came out best."""
     failed: tuple[str, ...] = ()
     """The runs whose processes died twice, each with the reason; they are shown as far as they got."""
+    claims: tuple[Judged, ...] = ()
+    """The claims of the lab report, judged of these runs; `claims.json` holds them for other programs."""
 
     @property
     def report(self) -> Path:
@@ -351,7 +354,9 @@ def reported(
     paths, labels = [run.path for run in runs], [model.name for model in of_runs]
     sides, verdicts = standings_on(paths, labels)
     best = tuple(best_of_each(models, sides, verdicts))
-    comparison = Comparison(path, tuple(runs), tuple(results), of_runs, tuple(verdicts), best, failed)
+    claims = tuple(claims_on(paths, labels))
+    write_json(path / "claims.json", {"format": 1, "claims": as_json(claims)})
+    comparison = Comparison(path, tuple(runs), tuple(results), of_runs, tuple(verdicts), best, failed, claims)
     names = ", ".join(plan["models"])
     title = f"{names if len(names) <= LONGEST_TITLE else f'{len(models)} models'} on {data}"
     write_report(paths, comparison.report, title=title, command=command_of(plan), declared=True, models=labels)

@@ -28,7 +28,7 @@ FILES = frozenset((*RECORDS, *STATES, *LIKELIHOODS))
 """What likelier writes into the folder of a run, besides pictures."""
 PICTURES = ("samples", "reconstructions")
 PICTURE = re.compile(r"\d{10,}\.png")
-OF_COMPARISON = frozenset(("compare.json", "report.html", ".lock"))
+OF_COMPARISON = frozenset(("compare.json", "claims.json", "report.html", ".lock"))
 """What it writes into the folder of a comparison, besides its runs."""
 GONE = ".removed-by-likelier-"
 """How the names begin of folders that are being removed: a removal that was killed leaves no half of a run."""

@@ -7,14 +7,16 @@ How steadily a training went is read off its log.
 from collections.abc import Sequence
 from pathlib import Path
 
+from likelier.claims import Judged
 from likelier.errors import InputError
 from likelier.files import write_atomically
+from likelier.report.claims import judged_of
 from likelier.report.grouping import check_comparable, group_runs
 from likelier.report.reading import clean, read_run
 from likelier.report.standing import contender_of, verdicts, why_none
 from likelier.verdict import Contender, Verdict
 
-__all__ = ["standings_on", "write_report"]
+__all__ = ["claims_on", "standings_on", "write_report"]
 
 
 def standings_on(runs: Sequence[Path], models: Sequence[str] | None = None) -> tuple[list[Contender], list[Verdict]]:
@@ -26,6 +28,13 @@ def standings_on(runs: Sequence[Path], models: Sequence[str] | None = None) -> t
     check_comparable(read)
     groups = group_runs(read, models)
     return ([], []) if why_none(groups) else (list(map(contender_of, groups)), verdicts(groups))
+
+
+def claims_on(runs: Sequence[Path], models: Sequence[str] | None = None) -> list[Judged]:
+    """The claims of the lab report, judged of these runs; `models` and errors as in `write_report`."""
+    read = [read_run(path) for path in runs]
+    check_comparable(read)
+    return judged_of(group_runs(read, models))
 
 
 def write_report(

@@ -1,6 +1,18 @@
 """What the words on the page mean, in a sentence or two for someone who meets them for the first time."""
 
 TERMS: dict[str, str] = {
+    "claim": (
+        "If the exact interval of the median over the training seeds lies beyond the bar: of five seeds, all have to "
+        "agree. It does not hold if the interval lies on the other side. If the bar is within the interval, if there "
+        "are fewer than five seeds, or if one of them lacks the figure, it cannot be said. Where two models are held "
+        "against each other, the verdict above decides; a trade-off refuses the claim. Where a claim has two halves, "
+        "both have to hold."
+    ),
+    "claims_many": (
+        "A sentence that only chance would bear out has a probability of up to 5% to come out as holding, each time it "
+        "is tested: of twenty such tests, expect one. The verdicts are corrected for the number of their pairs, and "
+        "nothing else is, so read a single surprise among many tests with care."
+    ),
     "win": (
         "All of this at once: a test over training seeds finds a difference in the Fréchet distance (p ≤ .05 after "
         "Holm's correction); the gap is larger than the noise of the measure; the order holds in most extractors of "

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from likelier.collapse import collapse_warnings
 from likelier.report import figures
+from likelier.report.claims import claims_section
 from likelier.report.confusion import confusions
 from likelier.report.copies import copies
 from likelier.report.figures import Picture, Points
@@ -113,6 +114,7 @@ def render(groups: Sequence[Group], *, title: str, command: str, declared: bool)
         summary=_summary(groups),
         judging=judging(groups),
         declared=declared,
+        claims=claims_section(groups),
         warnings=_warnings(groups),
         table=table,
         references={name for section in table for row in section.rows for name, _ in row.references},

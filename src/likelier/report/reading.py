@@ -72,6 +72,8 @@ class Run:
     budget: int
     minutes: float | None
     settings: Mapping[str, Any]
+    shape: tuple[int, int, int] | None
+    """Channels, height and width of an image, where the run says so."""
     environment: Mapping[str, Any]
     training: tuple[Line, ...]
     evaluations: tuple[Line, ...]
@@ -132,6 +134,7 @@ def read_run(path: Path) -> Run:
         budget=config["images"],
         minutes=_number(config.get("minutes")),
         settings=config["settings"] | _beside_settings(config),
+        shape=_shape(config.get("shape")),
         environment=_optional(path / "environment.json", _object, {}, notes),
         training=training,
         evaluations=tuple(line for line in lines if line.get("evaluation")),
@@ -178,6 +181,13 @@ def _beside_settings(config: Mapping[str, Any]) -> dict[str, str]:
     kinds, parent = config.get("augment"), config.get("parent")
     augment = {"augment": ", ".join(map(str, kinds))} if isinstance(kinds, list) and kinds else {}
     return augment | ({"init": Path(str(parent.get("path"))).name} if isinstance(parent, dict) else {})
+
+
+def _shape(value: Any) -> tuple[int, int, int] | None:
+    """Three counts above 0, or None."""
+    counts = [_whole(each) for each in value] if isinstance(value, list) and len(value) == 3 else []
+    channels, height, width = counts if all(counts) and counts else (None, None, None)
+    return (channels, height, width) if channels and height and width else None
 
 
 def _no_run(path: Path) -> str:
