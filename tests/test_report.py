@@ -339,11 +339,11 @@ def test_verdicts_fit_a_phone(chromium: Any, tmp_path: Path, seeds: int, scheme:
     """With three seeds there can be none, so the pairs are folded until they are asked for."""
     report(tmp_path / "report.html", *make_contest(tmp_path, seeds))
     with Visit(chromium, tmp_path / "report.html", 390, color_scheme=scheme) as visit:
-        pairs = visit.page.locator(".judgements li")
+        pairs = visit.page.locator("#verdict .judgements li")
         assert pairs.count() == 6
         assert pairs.first.is_visible() == (seeds >= 5)
         if seeds < 5:
-            visit.page.locator(".pairs > summary").press("Enter")
+            visit.page.locator("#verdict .pairs > summary").press("Enter")
         assert pairs.first.is_visible()
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
         assert visit.page.evaluate(POOR_CONTRAST) == []
@@ -485,7 +485,7 @@ def test_five_seeds_have_an_interquartile_mean_and_four_a_median(tmp_path: Path)
 
 def judgements(html: str) -> list[tuple[str, bool, str, dict[str, str]]]:
     """Outcome, whether it is preliminary, sentence and basis of every pair on the page."""
-    section = html[html.index('<section id="verdict">') : html.index('<section id="measures">')]
+    section = html[html.index('<section id="verdict">') :].partition("</section>")[0]
     found = []
     for item in re.findall(r"<li>(.*?)</li>", section, re.DOTALL):
         outcomes = re.findall(r'class="outcome \w+">([^<]+)<', item)
