@@ -477,7 +477,9 @@ def better(lab: Lab, favoured: Sequence[Model], others: Sequence[Model]) -> Iter
     """That each of the favoured beats each of the others, by the verdict on the pair."""
     for one, other in product(favoured, others):
         found = next((v for v in lab.verdicts if {v.a, v.b} == {one.name, other.name}), None)
-        outcome, reason = by_verdict(found, one.name) if found else (UNSAID, unjudged(lab, (one, other)))
+        few = why_unsaid(min(len(one.records), len(other.records)), [])
+        unjudged = few or lab.no_verdicts or "there is no verdict on this pair"
+        outcome, reason = by_verdict(found, one.name) if found and not few else (UNSAID, unjudged)
         distances = [distances_of(model) for model in (one, other)]
         interval = ratio_interval(*distances) if found and all(distances) else None
         name = f"FD as a multiple of {other.name}'s"
@@ -496,12 +498,6 @@ def by_verdict(verdict: Verdict, favoured: str) -> tuple[Outcome, str]:
     if verdict.outcome == "no verdict":
         return UNSAID, verdict.words
     return HOLDS if verdict.outcome == "win" and verdict.better == favoured else NOT, verdict.words
-
-
-def unjudged(lab: Lab, pair: Sequence[Model]) -> str:
-    """Why there is no verdict on a pair."""
-    fewest = min(len(model.records) for model in pair)
-    return why_unsaid(fewest, []) or lab.no_verdicts or "there is no verdict on this pair"
 
 
 def distances_of(model: Model) -> list[float]:

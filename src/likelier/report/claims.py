@@ -124,9 +124,9 @@ def _look(frame: Frame, size: tuple[int, int]) -> Look | None:
 
 
 def _shared_reason(found: Sequence[Finding]) -> str:
-    """The one reason why nothing can be said of anything: it is told once."""
-    reasons = {finding.reason for finding in found}
-    return reasons.pop() if len(reasons) == 1 and all(f.outcome == "cannot be said" for f in found) else ""
+    """The most frequent reason, where nothing can be said of anything: it is told once."""
+    reasons = Counter(finding.reason for finding in found)
+    return reasons.most_common(1)[0][0] if all(finding.outcome == "cannot be said" for finding in found) else ""
 
 
 def _lead(found: Sequence[Finding], shared: str) -> str:
