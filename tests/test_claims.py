@@ -333,10 +333,10 @@ def test_the_recipe_draws_the_lab_s_figures_and_goes_on_with_what_is_there(recip
     assert (tmp_path / "claims.md").read_text().count("cannot be said") == sum(len(c["findings"]) for c in claims)
     runs = sorted(tmp_path.glob("comparison/runs/*"), reverse=True)  # as claims are of models, so is their order
     assert {each["key"]: each for each in as_json(claims_on(runs))}["steady"] == claims[2]
-    recipe.main(asked)
+    recipe.trained(recipe.options_of(asked))
     assert done == {path: path.stat().st_mtime_ns for path in done}
     with pytest.raises(InputError, match="name another folder"):
-        recipe.main([*asked, "--seeds", "2"])
+        recipe.trained(recipe.options_of([*asked, "--seeds", "2"]))
 
 
 @pytest.mark.slow

@@ -202,8 +202,8 @@ def measured(half: Half) -> str:
     return f"{short(float(np.median(half.values)))}" if half.values else "n/a"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train what is not there yet, then draw."""
+def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What was asked for on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", default="mnist", help="an image set with classes (mnist)")
     parser.add_argument("--epochs", type=float, default=5, help="of each run (5)")
@@ -214,7 +214,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--modified", default="dcgan", choices=("dcgan", "r3gan"), help="the GAN of figure 3 (dcgan)")
     parser.add_argument("--also", nargs="*", default=["r3gan"], help="families that only the claims are about (r3gan)")
     parser.add_argument("--out", type=Path, default=Path("lab"))
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train what is not there yet, then draw."""
+    options = options_of(arguments)
     comparison = trained(options)
     vae = run_of(comparison, VAE)
     samples(vae, options.out / "figure-1a")
