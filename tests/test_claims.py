@@ -191,7 +191,7 @@ MISSING: list[tuple[str, Callable[[int], Record], str]] = [
     ("noise", lambda seed: gan(seed, beginning=GREY), "its samples before training are of one grey"),
     ("noise", lambda seed: gan(seed, beginning=None), "no picture of its samples before training"),
     ("restless", lambda seed: gan(seed, log=gan(seed).log[:30]), "30 losses: wanted at least 60"),
-    ("robust", lambda seed: gan(seed, figures={}), "not every run has ended and is measured"),
+    ("robust", lambda seed: gan(seed, figures={}), "not every run of the two has ended and is measured"),
 ]
 
 

@@ -776,3 +776,71 @@ def test_what_reads_like_the_best_is_marked_with_it(tmp_path: Path) -> None:
         (run / "measures.json").write_text(json.dumps(measures))
     frechet = sections(group_runs([read_run(run) for run in runs]), Footnotes())[0].rows[0]
     assert [cell.best for cell in frechet.cells] == [True, True, False]
+
+
+@pytest.fixture(scope="module")
+def tested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page on five seeds of the lab's VAE and of its GAN, whose codes have baselines."""
+    folder = tmp_path_factory.mktemp("tested")
+    runs = [make_run(folder / f"{family}-{seed}", family, seed) for family in ("vae", "gan") for seed in range(5)]
+    for run in runs[:5]:
+        measures = json.loads((run / "measures.json").read_text())
+        for measure in measures["measures"]:
+            if measure["key"].startswith("silhouette"):
+                measure["floor"] = {"raw pixels": -0.2, "untrained encoder": 0.01}
+        (run / "measures.json").write_text(json.dumps(measures))
+    return write_report(runs, folder / "report.html", title="The lab", command="likelier compare vae gan --seeds 5")
+
+
+def test_claims_are_told_with_what_decides_them(tested: Path) -> None:
+    section = text_of(tested.read_text(), "claims")
+    assert "Of 8 tests: 4 hold, 3 do not hold and 1 cannot be said." in section
+    assert "holds ■ vae silhouette above the highest bar .0" in section
+    assert re.search(r"\[.0\d+ to .0\d+; 94% interval\], wanted above 0", section)
+    assert "does not hold ■ vae silhouette above the highest bar −.0" in section  # in the plane
+    assert "holds ■ vae against ■ gan preliminary, 5 seeds: vae beats gan" in section
+    assert (
+        "No run here speaks about: The modified GAN is better than the first (wanted gan, and dcgan or r3gan)."
+        in section
+    )
+
+
+def test_claims_of_few_seeds_say_once_why_nothing_can_be_said(comparison: Path, tmp_path: Path) -> None:
+    report(tmp_path / "report.html", *make_contest(tmp_path, 3))
+    section = text_of((tmp_path / "report.html").read_text(), "claims")
+    assert section.count("3 seeds, and 5 or more are wanted") == 1
+    alone = text_of(report(tmp_path / "alone.html", comparison.parent / "vae-1"), "claims")
+    assert "The claims that can be tried on these runs" in alone  # folded: it is not the question of the lab
+    assert "No run here speaks about" not in alone
+    with_nothing = comparison.parent / "gan-1"
+    config = json.loads((with_nothing / "config.json").read_text())
+    shutil.copytree(with_nothing, tmp_path / "bare", ignore=shutil.ignore_patterns("metrics.jsonl", "samples"))
+    (tmp_path / "bare/config.json").write_text(json.dumps(config | {"family": "bare"}))
+    assert '<section id="claims">' not in report(tmp_path / "bare.html", tmp_path / "bare")
+
+
+@pytest.mark.parametrize(
+    "shape", [None, [], [1, 28], [1, 0, 28], [1, "28", 28], [1, 1e400, 28], [1, 27, 27], [3, 28, 28]]
+)
+def test_claims_of_pictures_that_are_not_what_they_should_be(tmp_path: Path, shape: Any) -> None:
+    run = make_run(tmp_path / "vae", "vae")
+    config = json.loads((run / "config.json").read_text()) | {"shape": shape}
+    (run / "config.json").write_text(json.dumps(config))
+    Image.new("RGB", (280, 31)).save(run / "reconstructions/0000300032.png")  # cannot be halved into rows
+    (run / "metrics.jsonl").write_text(
+        '{"images": 1, "loss.vae": null}\n{"images": 0, "evaluation": true, "mse": "x"}\n'
+    )
+    section = text_of(report(tmp_path / "report.html", run), "claims")
+    assert "Nothing can be said of any of them yet" in section
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_claims_fit_and_explain_themselves(tested: Path, chromium: Any, width: int, scheme: str) -> None:
+    with Visit(chromium, tested, width, color_scheme=scheme) as visit:
+        how = visit.page.locator("#claims .claim > .term > summary")
+        assert how.count() == visit.page.locator("#claims h3").count() == 8
+        how.first.press("Enter")
+        assert visit.page.get_by_text("By the silhouette of the classes").is_visible()
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert visit.page.evaluate(POOR_CONTRAST) == []
+        assert visit.console == []

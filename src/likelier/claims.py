@@ -478,9 +478,10 @@ def better(lab: Lab, favoured: Sequence[Model], others: Sequence[Model]) -> Iter
     for one, other in product(favoured, others):
         found = next((v for v in lab.verdicts if {v.a, v.b} == {one.name, other.name}), None)
         few = why_unsaid(min(len(one.records), len(other.records)), [])
-        unjudged = few or lab.no_verdicts or "there is no verdict on this pair"
-        outcome, reason = by_verdict(found, one.name) if found and not few else (UNSAID, unjudged)
         distances = [distances_of(model) for model in (one, other)]
+        missing = "" if all(distances) else "not every run of the two has ended and is measured"
+        unjudged = few or missing or lab.no_verdicts or "there is no verdict on this pair"
+        outcome, reason = by_verdict(found, one.name) if found and not few else (UNSAID, unjudged)
         interval = ratio_interval(*distances) if found and all(distances) else None
         name = f"FD as a multiple of {other.name}'s"
         decider = Half(name, "at most", 1.0, (), interval, outcome, reason if outcome == UNSAID else "")
@@ -528,7 +529,7 @@ def more_robust(lab: Lab) -> Iterator[Finding]:
         mine, theirs = distances_of(vae), distances_of(gan)
         unsaid = why_unsaid(min(len(vae.records), len(gan.records)), [])
         if not unsaid and not (mine and theirs):
-            unsaid = "not every run has ended and is measured"
+            unsaid = "not every run of the two has ended and is measured"
         interval = None if unsaid else ratio_interval(deviations(theirs), deviations(mine))
         one = decided(f"spread of {gan.name} as a multiple of {vae.name}'s", "above", 1.0, (), interval, unsaid)
         beside = [
