@@ -23,7 +23,7 @@ ROOMS = [  # from the ground up: a room may import from those above it in this l
     {"tape", "collapse"},
     {"adversarial"},
     {"families", "loop", "watch", "report", "describe", "reference", "samples", "looking"},
-    {"rehearsal", "parent", "models"},
+    {"rehearsal", "parent", "models", "weights"},
     {"experiment"},
     {
         "evidence",
@@ -38,6 +38,7 @@ ROOMS = [  # from the ground up: a room may import from those above it in this l
         "tables",
     },
     {"housekeeping"},
+    {"exporting"},
     {"side_by_side"},
     {"comparison"},
     {"progress", "commands", "likelihood_command"},

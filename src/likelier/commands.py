@@ -22,6 +22,8 @@ from likelier.evidence import CHUNK
 from likelier.experiment import images_of, load
 from likelier.experiment import resume as resume_run
 from likelier.experiment import train as train_family
+from likelier.exporting import export
+from likelier.exporting.events import Following
 from likelier.family import Decodes, Encodes, Family, find, names
 from likelier.features import LEAST, check_usable
 from likelier.features.onnx import ONNX
@@ -113,7 +115,7 @@ def named_family(given: Given, runs: Sequence[Run]) -> str | None:
 
 def resumed(given: Given, audience: Terminal) -> Run:
     """The run of --resume, gone on with; one that has ended is left as it is, with a word."""
-    refuse_with_resume(given, (*WHERE, "family", "allow_drift"))
+    refuse_with_resume(given, (*WHERE, "family", "allow_drift", "tensorboard"))
     run = Run.open(given["resume"])
     family = named_family(given, [run])
     if run.done is not None:
@@ -121,7 +123,8 @@ def resumed(given: Given, audience: Terminal) -> Run:
         audience.note(f"{run.path} had {run.done['status']} already: there was nothing to go on with{further}")
     audience.training(run.path.name, 1, 1)
     options = chosen(given, (*WHERE, "allow_drift"))
-    return resume_run(run, **options, family=family, on_progress=audience.progress)
+    told = Following(run, audience.progress) if given.get("tensorboard") else audience.progress
+    return resume_run(run, **options, family=family, on_progress=told)
 
 
 def images_asked_for(given: Given, audience: Terminal, parent: Parent | None = None) -> Images:
@@ -292,7 +295,10 @@ def train(given: Given) -> None:
             options = chosen(given, (*TRAINING, "checkpoint_seconds", "looks", "init"))
             images = images_asked_for(given, audience, parent)
             audience.training(family, 1, 1)
-            run = train_family(family, images, **options, settings=settings, on_progress=audience.progress)
+            begun = {**options, "settings": settings, "begin_only": given.get("tensorboard", False)}
+            run = train_family(family, images, **begun, on_progress=audience.progress)
+            if given.get("tensorboard"):
+                run = resume_run(run, images, family=family, on_progress=Following(run, audience.progress))
         for warning in (warnings := warnings_of(run)):
             audience.note(warning)
     if given.get("json"):
@@ -598,12 +604,28 @@ def describe_family(given: Given) -> None:
         print(f"  {name:{widths[0]}} = {default:{widths[1]}}   {wanted}")
 
 
+def export_command(given: Given) -> None:
+    """`likelier export`."""
+    with Terminal(given.get("quiet", False)) as audience:
+        run = Run.open(given["run"])
+        format, family = given.get("format", "card"), named_family(given, [run])
+        options = chosen(given, ("out", "overwrite"))
+        found = export(run, format, **options, family=family, on_stage=audience.stage)
+    if given.get("json"):
+        print_json({"path": str(found.path), "files": list(found.files), "notes": list(found.notes)})
+        return
+    for note in found.notes:
+        print(note)
+    print_path("written", found.path, given)
+
+
 COMMANDS: dict[str, Callable[[Given], None]] = {
     "compare": compare,
     "train": train,
     "measure": measure,
     "sample": sample,
     "reconstruct": reconstruct_command,
+    "export": export_command,
     "report": report,
     "families": families,
 }
