@@ -3,7 +3,6 @@
 Whatever an export consists of is made and checked first, and then put in its place, whole or not at all.
 """
 
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -72,11 +71,8 @@ def export(
         raise unknown("format", format, FORMATS, "`likelier export --help` tells what each is")
     run = run if isinstance(run, Run) else Run.open(run)
     own_name = run.path.resolve().name
-    place = (
-        Path(f"{own_name}.safetensors" if format == "safetensors" else f"{own_name}-{format}")
-        if out is None
-        else Path(out)
-    )
+    usual = f"{own_name}.safetensors" if format == "safetensors" else f"{own_name}-{format}"
+    place = Path(usual if out is None else out)
     check_place(place, FORMATS[format], overwrite)
     files, notes = contents(run, format, family, on_stage)
     if FORMATS[format]:

@@ -1,7 +1,7 @@
 """A model card: what a trained model is, how it was made, what it scored and what it is not fit for, in Markdown.
 
-It is the README.md of a folder that can be published, for instance on the Hugging Face Hub, whose header it has. It says
-only what the run says. What the run cannot know, the licence above all, is left to whoever publishes it.
+It is the README.md of a folder that can be published, for instance on the Hugging Face Hub, whose header it has. It
+says only what the run says. What the run cannot know, the licence above all, is left to whoever publishes it.
 """
 
 import inspect
@@ -188,9 +188,7 @@ def code(text: object) -> str:
 def training(run: Run, model: Family) -> list[str]:
     """Command, budget, machine and versions."""
     config, environment, done = run.config, run.environment, run.done
-    versions = ", ".join(
-        f"{name} {environment[name]}" for name in ("likelier", "torch", "numpy", "python") if name in environment
-    )
+    packages = [name for name in ("likelier", "torch", "numpy", "python") if name in environment]
     seen = done["images"] if done else run.state().scalars.get("images", 0)
     lines = {
         "data": f"{data_name(run)}, sha256 of the images and labels `{code(environment['data_digest'])}`",
@@ -198,7 +196,7 @@ def training(run: Run, model: Family) -> list[str]:
         "seed": f"{config['seed']}",
         "seconds": f"{run.seconds():,.1f}",
         "device": f"{environment['device']} ({environment.get('device_name')}), {environment['threads']} threads",
-        "versions": versions,
+        "versions": ", ".join(f"{name} {environment[name]}" for name in packages),
         "commit": environment.get("commit"),
         "settings": ", ".join(f"`{code(key)} = {code(value)}`" for key, value in config["settings"].items()),
         "augmented by": ", ".join(map(str, config.get("augment") or ())),
@@ -226,19 +224,16 @@ def command_of(run: Run, model: Family) -> str:
 def loading(run: Run, model: Family) -> str:
     """A few lines of Python, and what the model is given."""
     own = "" if type(model).__module__.startswith("likelier.") else f', family="{run.config["family"]}"'
-    asked = ", torch.arange(16) % " + str(model.classes) if model.classes else ""
-    return "\n".join(
-        [
-            "```python",
-            "import torch",
-            "",
-            "import likelier",
-            "",
-            f'model = likelier.load("{MODEL_FILE}"{own})',
-            f"images = model.sample(16, torch.Generator().manual_seed(0){asked})  # [16, {', '.join(map(str, model.shape))}] in [0, 1]",
-            "```",
-        ]
-    )
+    asked = f", torch.arange(16) % {model.classes}" if model.classes else ""
+    made = f"# [16, {', '.join(map(str, model.shape))}] in [0, 1]"
+    return f"""```python
+import torch
+
+import likelier
+
+model = likelier.load("{MODEL_FILE}"{own})
+images = model.sample(16, torch.Generator().manual_seed(0){asked})  {made}
+```"""
 
 
 def citation(model: Family) -> list[str]:

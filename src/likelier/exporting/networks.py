@@ -248,4 +248,5 @@ def in_words(names: Sequence[str], tensors: Sequence[Tensor]) -> str:
     >>> in_words(("z", "labels"), (torch.zeros(1, 20), torch.zeros(1)))
     'z [n, 20], labels [n]'
     """
-    return ", ".join(f"{name} [{', '.join(['n', *map(str, x.shape[1:])])}]" for name, x in zip(names, tensors))
+    rows = zip(names, tensors, strict=True)
+    return ", ".join(f"{name} [{', '.join(['n', *map(str, x.shape[1:])])}]" for name, x in rows)
