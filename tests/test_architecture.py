@@ -15,10 +15,10 @@ ROOT = Path(likelier.__file__).parent
 
 ROOMS = [  # from the ground up: a room may import from those above it in this list, and from its own line
     {"errors", "rng", "stopping", "threads"},
-    {"files", "memory", "workers"},
-    {"fetching"},
+    {"files", "memory", "pictures", "workers"},
+    {"fetching", "showing"},
     {"images", "distributions", "losses", "schedules"},
-    {"nn", "adam", "augmentation", "data", "metrics", "pictures", "likelihood", "verdict"},
+    {"nn", "adam", "augmentation", "data", "metrics", "likelihood", "verdict"},
     {"family", "run", "features", "stability", "packing", "divergence"},
     {"tape", "collapse"},
     {"adversarial"},

@@ -41,13 +41,11 @@ from likelier.report import write_report
 from likelier.run import Run
 from likelier.samples import chosen as chosen_samples
 from likelier.samples import fresh_sets, read_samples
-from likelier.tables import Models, as_csv, as_latex, first_of, most_seeds, values_by_model
-from likelier.verdict import FEW, summarise
+from likelier.tables import BEST_IN_WORDS, REAL, Models, as_csv, as_latex, figure, most_seeds
+from likelier.verdict import FEW
 from likelier.watch import reconstruct
 
 Given = dict[str, Any]
-REAL = {"train–train": "real (train)", "train–test": "real (test)"}
-"""What real images score: the floor of every measure of samples."""
 SHORT = {**REAL, "untrained encoder": "untrained"}
 TRAINING = ("epochs", "images", "minutes", "seed", "out", "device", "augment")
 MODELS = ("families", "settings", "sweep", "models")
@@ -56,23 +54,6 @@ SHAPE = ("size", "channels", "fit")
 """Options of `likelier.load_images`."""
 WHERE = ("data", "data_root")
 """Where the images of a run are now."""
-FIGURES = {
-    "frechet_distance": "FD",
-    "kernel_distance": "KID",
-    "precision": "precision",
-    "recall": "recall",
-    "density": "density",
-    "coverage": "coverage",
-    "class_histogram_kl": "class KL",
-    "modes": "modes",
-    "modes_kl": "modes KL",
-    "copied_share": "copies",
-    "reconstruction_mse": "MSE",
-    "elbo": "ELBO",
-    "linear_probe": "probe",
-}
-NOT_ALONE = ("precision", "density", "elbo")
-"""No arrow: a blur scores highest in the first two, and bounds under different observation models do not compare."""
 
 
 def chosen(given: Given, names: tuple[str, ...]) -> Given:
@@ -161,7 +142,7 @@ def compare(given: Given) -> None:
             options = chosen(given, (*TRAINING, *MODELS, "seeds", "jobs"))
             images = images_asked_for(given, audience)
             comparison = compare_models(data=images, **options, judge=given.get("extractor"), audience=audience)
-    write_table(given, results_by_model(comparison))
+    write_table(given, comparison.by_model)
     if given.get("json"):
         print_json(summary(comparison))
     else:
@@ -216,35 +197,14 @@ def summary(comparison: Comparison) -> Given:
     }
 
 
-def results_by_model(comparison: Comparison) -> dict[str, list[Mapping[str, Any]]]:
-    """What was measured, by model."""
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for model, result in zip(comparison.models, comparison.results, strict=True):
-        if result:
-            found.setdefault(model.name, []).append(result)
-    return found
-
-
 def print_comparison(comparison: Comparison) -> None:
     """A row for each measure, a column for each model, the floors, what may be said of each pair, and what to use."""
-    models = results_by_model(comparison)
-    records = {key: m for key, m in first_of(models).items() if key in FIGURES}
-    arrows = {"lower": " ↓", "higher": " ↑"}
-    rows = [
-        [
-            FIGURES[key] + arrows.get(m["better"] if key not in NOT_ALONE else "", ""),
-            *(centre_and_interval(values) for values in values_by_model(models, key).values()),
-            *(figure((m["floor"] or {}).get(kind)) for kind in REAL),
-        ]
-        for key, m in records.items()
-    ]
-    if rows:
-        seconds = (seconds_of(comparison, model) for model in models)
-        rows.append(["sec", *(centre_and_interval(each) for each in seconds), *("" for _ in REAL)])
-        n = next(iter(models.values()))[0]["conditions"]["n"]
-        seeds = most_seeds(models)
-        how = {1: ""}.get(seeds, ", interquartile mean, 95% interval" if seeds >= FEW else ", median, range")
-        table(f"{n:,} samples each, {seeds} seed{'s' * (seeds > 1)}{how}", ["", *models, *REAL.values()], rows)
+    models, shown = comparison.by_model, comparison.at_a_glance
+    if shown.rows:
+        marked = dict.fromkeys(shown.best, "bold green")
+        table(shown.title, list(shown.columns), [list(row) for row in shown.rows], marked)
+    if shown.best:
+        print(BEST_IN_WORDS)
     if comparison.verdicts and most_seeds(models) < FEW:  # the same reason for all of them
         print(f"no verdict on any pair: {FEW} seeds or more are wanted")
     else:
@@ -252,34 +212,6 @@ def print_comparison(comparison: Comparison) -> None:
             print(verdict.words)
     for best in comparison.best:
         print(best.words)
-
-
-def seconds_of(comparison: Comparison, name: str) -> list[float]:
-    """How long each run of a model was trained."""
-    runs = (run for run, model in zip(comparison.runs, comparison.models, strict=True) if model.name == name)
-    return [run.done["seconds"] for run in runs if run.done]
-
-
-def centre_and_interval(values: Sequence[float]) -> str:
-    """The centre over the seeds and, on a line of its own, the interval."""
-    if not values:
-        return "–"
-    found = summarise(values)
-    if found.low == found.high:
-        return figure(found.centre)
-    return f"{figure(found.centre)}\n{figure(found.low)}–{figure(found.high)}"
-
-
-def figure(value: float | None) -> str:
-    """Three significant digits, or a dash."""
-    if value is None:
-        return "–"
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def cost(run: Run) -> str:
-    """Seconds of training."""
-    return f"{run.done['seconds']:.0f}" if run.done else "–"
 
 
 def train(given: Given) -> None:
