@@ -28,7 +28,7 @@ from likelier.reference import Reference, most_samples
 from likelier.rehearsal import rehearse
 from likelier.report import standings_on, write_report
 from likelier.run import Run, make_folder, remove_half_made
-from likelier.showing import LARGEST, block, grid_of_cells, latest_samples, paragraph
+from likelier.showing import LARGEST, block, grid_of_cells, latest_samples, paragraph, side_by_side
 from likelier.side_by_side import train_on_streams, train_side_by_side
 from likelier.stopping import saying
 from likelier.tables import BEST_IN_WORDS, Glance, at_a_glance
@@ -175,8 +175,9 @@ class Comparison:
         parts += [grid_of_cells(shown.title, shown.columns, shown.rows, shown.best)] if shown.rows else []
         parts += [paragraph(BEST_IN_WORDS)] if shown.best else []
         first = {model.name: run for run, model in reversed(list(zip(self.runs, self.models, strict=True)))}
-        for name in list(dict.fromkeys(model.name for model in self.models))[:SHOWN_MODELS]:
-            parts += [paragraph(name), latest_samples(first[name].path, LARGEST // SHOWN_MODELS)]
+        names = list(dict.fromkeys(model.name for model in self.models))[:SHOWN_MODELS]
+        most = LARGEST // SHOWN_MODELS
+        parts.append(side_by_side(paragraph(name) + latest_samples(first[name].path, most) for name in names))
         return block(f"Comparison {self.path.name}", [*parts, paragraph(f"the whole report: {self.report}")])
 
 

@@ -15,9 +15,10 @@ from typing import Any
 from likelier.errors import InputError, printable
 from likelier.files import read_json, read_whole
 
-FRAME = "border:1px solid rgba(127,127,127,.45);border-radius:6px;padding:.7em 1em;max-width:46em;line-height:1.45"
-CELL = "text-align:right;padding:.15em .7em;white-space:pre-line;border-top:1px solid rgba(127,127,127,.25)"
+FRAME = "border:1px solid rgba(127,127,127,.45);border-radius:6px;padding:.7em 1em;max-width:60em;line-height:1.45"
+CELL = "text-align:right;padding:.15em .7em;white-space:pre;border-top:1px solid rgba(127,127,127,.25)"
 NAME = CELL.replace("right", "left")
+VALUE = NAME.replace("white-space:pre;", "")
 LARGEST = 150_000
 """Bytes of a picture, above which it is made smaller: a notebook keeps whatever it shows."""
 WIDEST = 480
@@ -47,7 +48,7 @@ def listing(items: Mapping[str, object]) -> str:
     """Names with values, a line each; those without a value are left out."""
     rows = (
         f'<tr><th scope="row" style="{NAME};font-weight:normal;opacity:.75">{text(name)}</th>'
-        f'<td style="{NAME}">{text(value)}</td></tr>'
+        f'<td style="{VALUE}">{text(value)}</td></tr>'
         for name, value in items.items()
         if value not in (None, "")
     )
@@ -72,6 +73,12 @@ def grid_of_cells(
         f'<caption style="text-align:left">{text(caption)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
+
+
+def side_by_side(parts: Iterable[str]) -> str:
+    """Parts in a row, as many as fit."""
+    each = "".join(f"<div>{part}</div>" for part in parts)
+    return f'<div style="display:flex;flex-wrap:wrap;gap:0 1.2em">{each}</div>'
 
 
 def picture(png: bytes, alt: str, largest: int = LARGEST) -> str:
