@@ -41,8 +41,7 @@ from likelier.report import write_report
 from likelier.run import Run
 from likelier.samples import chosen as chosen_samples
 from likelier.samples import fresh_sets, read_samples
-from likelier.tables import BEST_IN_WORDS, REAL, Models, as_csv, as_latex, figure, most_seeds
-from likelier.verdict import FEW
+from likelier.tables import BEST_IN_WORDS, REAL, Models, as_csv, as_latex, figure
 from likelier.watch import reconstruct
 
 Given = dict[str, Any]
@@ -199,19 +198,14 @@ def summary(comparison: Comparison) -> Given:
 
 def print_comparison(comparison: Comparison) -> None:
     """A row for each measure, a column for each model, the floors, what may be said of each pair, and what to use."""
-    models, shown = comparison.by_model, comparison.at_a_glance
+    shown = comparison.at_a_glance
     if shown.rows:
         marked = dict.fromkeys(shown.best, "bold green")
         table(shown.title, list(shown.columns), [list(row) for row in shown.rows], marked)
     if shown.best:
         print(BEST_IN_WORDS)
-    if comparison.verdicts and most_seeds(models) < FEW:  # the same reason for all of them
-        print(f"no verdict on any pair: {FEW} seeds or more are wanted")
-    else:
-        for verdict in comparison.verdicts:
-            print(verdict.words)
-    for best in comparison.best:
-        print(best.words)
+    for words in comparison.words:
+        print(words)
 
 
 def train(given: Given) -> None:

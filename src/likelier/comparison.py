@@ -31,7 +31,7 @@ from likelier.run import Run, make_folder, remove_half_made
 from likelier.showing import LARGEST, block, grid_of_cells, latest_samples, paragraph, side_by_side
 from likelier.side_by_side import train_on_streams, train_side_by_side
 from likelier.stopping import saying
-from likelier.tables import BEST_IN_WORDS, Glance, at_a_glance
+from likelier.tables import BEST_IN_WORDS, Glance, at_a_glance, most_seeds
 from likelier.threads import so_many
 from likelier.verdict import FEW, PRIMARY, Verdict, announcement
 
@@ -83,8 +83,8 @@ class FormerModels(TypedDict):
 
 ON_A_GPU = 1
 """Runs at the same time. More is for whoever asks (--jobs): a program of ours with 33 crashed once on an H200."""
-SHOWN_MODELS = 6
-"""Models whose samples a notebook shows."""
+SHOWN_MODELS, SHOWN_WORDS = 6, 40
+"""Models whose samples a notebook shows, and lines on pairs of them."""
 LONGEST_TITLE = 80
 """Characters of names, above which a title only counts them."""
 WORTH_A_PROCESS = 100_000
@@ -165,13 +165,18 @@ class Comparison:
         diverged = {name for name, done in ends if done and done["status"] != "finished"}
         return at_a_glance(self.by_model, seconds, diverged)
 
+    @property
+    def words(self) -> list[str]:
+        """What may be said of each pair, in one line for all where seeds are too few, and which model to use."""
+        said = [verdict.words for verdict in self.verdicts]
+        if said and most_seeds(self.by_model) < FEW:
+            said = [f"no verdict on any pair: {FEW} seeds or more are wanted"]
+        return [*said, *(best.words for best in self.best)]
+
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         shown = self.at_a_glance
-        verdicts = [verdict.words for verdict in self.verdicts if verdict.outcome != "no verdict"]
-        if self.verdicts and not verdicts:
-            verdicts = ["no verdict on any pair"]
-        parts = [paragraph(words) for words in (*verdicts, *(best.words for best in self.best), *self.failed)]
+        parts = [paragraph(words) for words in (*self.words, *self.failed)[:SHOWN_WORDS]]
         parts += [grid_of_cells(shown.title, shown.columns, shown.rows, shown.best)] if shown.rows else []
         parts += [paragraph(BEST_IN_WORDS)] if shown.best else []
         first = {model.name: run for run, model in reversed(list(zip(self.runs, self.models, strict=True)))}

@@ -77,7 +77,7 @@ def grid_of_cells(
 
 def side_by_side(parts: Iterable[str]) -> str:
     """Parts in a row, as many as fit."""
-    each = "".join(f"<div>{part}</div>" for part in parts)
+    each = "".join(f'<div style="max-width:20em">{part}</div>' for part in parts)
     return f'<div style="display:flex;flex-wrap:wrap;gap:0 1.2em">{each}</div>'
 
 
