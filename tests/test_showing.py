@@ -1,6 +1,7 @@
 """What a notebook shows: HTML that stands alone, holds no script, escapes every text, and never fails a cell."""
 
 import io
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -12,21 +13,46 @@ import torch
 from PIL import Image
 
 from likelier import tables
-from likelier.comparison import Comparison, compare
+from likelier.comparison import Comparison
 from likelier.data import load as load_images
+from likelier.experiment import train
+from likelier.files import write_json
 from likelier.images import Images, Split
+from likelier.models import models_asked_for
 from likelier.progress import table
 from likelier.run import Run
 from likelier.showing import picture
+from likelier.verdict import Contender, judge
 
 LARGEST = 200_000
 VOID = {"img", "br"}
 EVIL = '<script>alert(1)</script>&"\x1b[2J'
 
 
+def measured(fd: float, precision: float, copies: float) -> dict[str, object]:
+    """What measures.json holds, as far as it is shown."""
+    values = {
+        "frechet_distance": ("Fréchet distance", fd, "lower"),
+        "precision": ("precision", precision, "higher"),
+        "copied_share": ("share of copies", copies, "lower"),
+    }
+    measures = [
+        {"key": key, "name": key, "label": label, "value": value, "better": better, "floor": {"train–test": 0.5}}
+        for key, (label, value, better) in values.items()
+    ]
+    return {"measures": measures, "conditions": {"n": 10}, "warnings": ["mode collapse: <all> alike"]}
+
+
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    return compare(["vae", "gan"], images=512, out=tmp_path_factory.mktemp("compared") / "both")
+    """Two runs that were trained, and figures of them that cost no time."""
+    path = tmp_path_factory.mktemp("both")
+    runs = [train(name, images=512, out=path / f"{name}-seed0") for name in ("vae", "gan")]
+    results = [measured(3, 0.1, 0), measured(2, 0.9, 0)]
+    for run, result in zip(runs, results, strict=True):
+        write_json(run.path / "measures.json", result)
+    verdicts = judge([Contender("vae", (3.0,)), Contender("gan", (2.0,))])
+    return Comparison(path, tuple(runs), tuple(results), models_asked_for(["vae", "gan"]), tuple(verdicts))
 
 
 class Page(HTMLParser):
@@ -71,7 +97,15 @@ def checked(html: str) -> Page:
 def test_a_run_shows_how_it_stands_what_it_scored_and_what_it_makes(comparison: Comparison):
     run = comparison.runs[0]
     page = checked(run._repr_html_())
-    for words in ("vae on digits", "finished", "512 of 512", "latent 20", "Fréchet distance", "real (test)"):
+    for words in (
+        "vae on digits",
+        "finished",
+        "512 of 512",
+        "latent 20",
+        "Fréchet distance",
+        "real (test)",
+        "<all> alike",
+    ):
         assert words in page.words
     assert sum(tag == "img" for tag, _ in page.tags) == 1
     assert repr(run) == f"Run({str(run.path)!r})"
@@ -79,7 +113,7 @@ def test_a_run_shows_how_it_stands_what_it_scored_and_what_it_makes(comparison: 
 
 def test_a_comparison_shows_table_verdict_and_samples_of_each(comparison: Comparison):
     page = checked(comparison._repr_html_())
-    for words in ("vae", "gan", "FD ↓", "no verdict", "report.html", tables.BEST_IN_WORDS):
+    for words in ("vae", "gan", "FD ↓", "* 2", "no verdict on any pair: 5 seeds", "report.html", tables.BEST_IN_WORDS):
         assert words in page.words
     assert [attributes["alt"] for tag, attributes in page.tags if tag == "img"] == [
         "samples of vae-seed0 after 512 images",
@@ -142,8 +176,6 @@ def test_a_broken_run_is_shown_as_far_as_it_goes(
 
 
 def test_texts_of_a_run_from_a_stranger_are_text(comparison: Comparison, tmp_path: Path):
-    import json
-
     config = json.loads((comparison.runs[0].path / "config.json").read_text())
     config |= {"family": EVIL, "data_name": EVIL, "settings": {EVIL: EVIL}, "seed": EVIL}
     page = checked(broken(comparison.runs[0], tmp_path, "config.json", json.dumps(config).encode())._repr_html_())
@@ -154,23 +186,11 @@ def test_texts_of_a_run_from_a_stranger_are_text(comparison: Comparison, tmp_pat
 
 
 def test_the_best_of_a_row_is_marked_where_something_is_best():
-    def result(fd: float, precision: float, copies: float) -> dict[str, object]:
-        values = {
-            "frechet_distance": (fd, "lower"),
-            "precision": (precision, "higher"),
-            "copied_share": (copies, "lower"),
-        }
-        measures = [
-            {"key": key, "name": key, "value": value, "better": better, "floor": {"train–test": 0.5}}
-            for key, (value, better) in values.items()
-        ]
-        return {"measures": measures, "conditions": {"n": 10}}
-
     models = {
-        "a": [result(3, 0.1, 0)],
-        "b": [result(2, 0.9, 0.1)],
-        "c": [result(2.001, 0.5, 0)],
-        "d": [result(1, 1, 0)],
+        "a": [measured(3, 0.1, 0)],
+        "b": [measured(2, 0.9, 0.1)],
+        "c": [measured(2.001, 0.5, 0)],
+        "d": [measured(1, 1, 0)],
     }
     found = tables.at_a_glance(models, {"a": [1.0]}, unfit={"d"})
     assert [row[:5] for row in found.rows[:3]] == [
@@ -179,7 +199,7 @@ def test_the_best_of_a_row_is_marked_where_something_is_best():
         ("copies ↓", "0", "0.1", "0", "0"),
     ]
     assert found.best == {(0, 2), (0, 3)}
-    alike = tables.at_a_glance({"a": [result(2, 1, 0)], "b": [result(2, 1, 0)]}, {})
+    alike = tables.at_a_glance({"a": [measured(2, 1, 0)], "b": [measured(2, 1, 0)]}, {})
     assert not alike.best
 
 
