@@ -4,6 +4,7 @@ import json
 import shlex
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,14 @@ from likelier.experiment import images_of, load
 from likelier.experiment import resume as resume_run
 from likelier.experiment import train as train_family
 from likelier.exporting import export
-from likelier.exporting.events import Following
+from likelier.exporting.events import following
 from likelier.family import Decodes, Encodes, Family, find, names
 from likelier.features import LEAST, check_usable
 from likelier.features.onnx import ONNX
 from likelier.files import write_atomically
 from likelier.images import Images, as_float, as_uint8
 from likelier.likelihood_command import likelihood_asked, measure_likelihood, print_likelihood
+from likelier.loop import OnProgress
 from likelier.measuring import ALL, SAMPLE_MEASURES, chosen_measures, measure_images, write_arrays
 from likelier.measuring import measure as measure_run
 from likelier.models import models_asked_for, settings_by_family
@@ -103,8 +105,15 @@ def resumed(given: Given, audience: Terminal) -> Run:
         audience.note(f"{run.path} had {run.done['status']} already: there was nothing to go on with{further}")
     audience.training(run.path.name, 1, 1)
     options = chosen(given, (*WHERE, "allow_drift"))
-    told = Following(run, audience.progress) if given.get("tensorboard") else audience.progress
-    return resume_run(run, **options, family=family, on_progress=told)
+    with watched(given, run, audience) as told:
+        return resume_run(run, **options, family=family, on_progress=told)
+
+
+def watched(given: Given, run: Run, audience: Terminal) -> AbstractContextManager[OnProgress]:
+    """What a training tells of its progress: the terminal and, by --tensorboard, the events."""
+    if given.get("tensorboard"):
+        return following(run, audience.progress)
+    return nullcontext(audience.progress)
 
 
 def images_asked_for(given: Given, audience: Terminal, parent: Parent | None = None) -> Images:
@@ -224,7 +233,8 @@ def train(given: Given) -> None:
             begun = {**options, "settings": settings, "begin_only": given.get("tensorboard", False)}
             run = train_family(family, images, **begun, on_progress=audience.progress)
             if given.get("tensorboard"):
-                run = resume_run(run, images, family=family, on_progress=Following(run, audience.progress))
+                with watched(given, run, audience) as told:
+                    run = resume_run(run, images, family=family, on_progress=told)
         for warning in (warnings := warnings_of(run)):
             audience.note(warning)
     if given.get("json"):

@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from PIL import Image
@@ -21,6 +22,8 @@ from likelier.run import Run
 
 EVENTS = "events.out.tfevents.0.likelier"
 """The name of the file; TensorBoard looks for its second and third word."""
+LEAST, SHARE = 5.0, 0.05
+"""Seconds between two writings while a run is trained, and the share of the time that they take at most."""
 PICTURES = ("samples", "reconstructions")
 GROUPED = ("loss", "grad_norm", "skipped", "not_finite")
 """What of a turn has a player behind a point, and a group of its own in TensorBoard."""
@@ -61,29 +64,33 @@ def follow(run: Run) -> None:
         write_atomically(path, content)
 
 
-class Following:
-    """An `OnProgress` that keeps the events of a run up to its log while it is trained, and passes the word on.
+@contextmanager
+def following(run: Run, on_progress: OnProgress) -> Iterator[OnProgress]:
+    """Keep the events of a run up to its log while it is trained, to the end, however that comes.
 
     All events are made anew each time, which takes at most a twentieth of the time: it waits longer when they are many.
+
+    Args:
+        run: the run, which has been begun.
+        on_progress: the word is passed on to it.
 
     Raises:
         InputError: the library of the extra `log` is missing; at once, and not after hours.
     """
+    follow(run)
+    due = time.monotonic() + LEAST
 
-    LEAST, SHARE = 5.0, 0.05
+    def told(seen: int, total: int, record: Mapping[str, float]) -> None:
+        nonlocal due
+        on_progress(seen, total, record)
+        if (began := time.monotonic()) >= due:
+            follow(run)
+            due = began + max(LEAST, (time.monotonic() - began) / SHARE)
 
-    def __init__(self, run: Run, on_progress: OnProgress) -> None:
-        self.run, self.on_progress = run, on_progress
+    try:
+        yield told
+    finally:
         follow(run)
-        self.due = time.monotonic() + self.LEAST
-
-    def __call__(self, seen: int, total: int, record: Mapping[str, float]) -> None:
-        """Write if it is due."""
-        self.on_progress(seen, total, record)
-        if (began := time.monotonic()) >= self.due:
-            follow(self.run)
-            took = time.monotonic() - began
-            self.due = began + max(self.LEAST, took / self.SHARE)
 
 
 class Seconds:
