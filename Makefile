@@ -44,8 +44,8 @@ test-min: $(VENV)-min/installed
 	OMP_NUM_THREADS=1 $(VENV)-min/bin/pytest --numprocesses $(CORES) --maxprocesses 8 --dist loadfile -m "not slow and not torture"
 
 check: $(VENV)/installed-dev
-	$(BIN)/ruff check src tests recipes benchmarks docs
-	$(BIN)/ruff format --check src tests recipes benchmarks docs
+	$(BIN)/ruff check src tests recipes benchmarks docs notebooks
+	$(BIN)/ruff format --check src tests recipes benchmarks docs notebooks
 	$(BIN)/mypy
 
 bench: $(VENV)/installed

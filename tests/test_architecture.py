@@ -15,16 +15,16 @@ ROOT = Path(likelier.__file__).parent
 
 ROOMS = [  # from the ground up: a room may import from those above it in this list, and from its own line
     {"errors", "rng", "stopping", "threads"},
-    {"files", "memory", "workers"},
-    {"fetching"},
+    {"files", "memory", "pictures", "workers"},
+    {"fetching", "showing"},
     {"images", "distributions", "losses", "schedules"},
-    {"nn", "adam", "augmentation", "data", "metrics", "pictures", "likelihood", "verdict", "texture"},
+    {"nn", "adam", "augmentation", "data", "metrics", "likelihood", "verdict", "texture"},
     {"family", "run", "features", "stability", "packing", "divergence"},
     {"tape", "collapse", "intervals"},
     {"claims"},
     {"adversarial"},
     {"families", "loop", "watch", "report", "describe", "reference", "samples", "looking"},
-    {"rehearsal", "parent", "models"},
+    {"rehearsal", "parent", "models", "weights"},
     {"experiment"},
     {
         "evidence",
@@ -39,6 +39,7 @@ ROOMS = [  # from the ground up: a room may import from those above it in this l
         "tables",
     },
     {"housekeeping"},
+    {"exporting"},
     {"side_by_side"},
     {"comparison"},
     {"progress", "commands", "likelihood_command"},

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from likelier.errors import InputError
     from likelier.estimating import estimate_likelihood
     from likelier.experiment import load, resume, train
+    from likelier.exporting import export
     from likelier.family import Family, Move, Player, Step
     from likelier.images import Images, Split
     from likelier.measuring import measure
@@ -33,6 +34,7 @@ __all__ = [
     "Step",
     "compare",
     "estimate_likelihood",
+    "export",
     "images_from",
     "load",
     "load_images",
@@ -47,6 +49,7 @@ _HOME = {
     "images_from": "data.sequence",
     "InputError": "errors",
     "estimate_likelihood": "estimating",
+    "export": "exporting",
     "load": "experiment",
     "resume": "experiment",
     "train": "experiment",

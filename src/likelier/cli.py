@@ -198,6 +198,9 @@ def build_parser() -> Parser:
         help="begin with the weights of RUN; its settings and data are the default",
     )
     train.add_argument("--looks", type=whole(2, 10_000), metavar="N", help="pictures and held-out scalars (16 times)")
+    train.add_argument(
+        "--tensorboard", action="store_true", help="write events into the run as it goes; `tensorboard --logdir runs`"
+    )
     training_options(train)
 
     measure = command("measure", "Measure trained runs, or images that another program made, beside their floors.")
@@ -244,6 +247,19 @@ def build_parser() -> Parser:
     run_options(reconstruct)
     reconstruct.add_argument("--data", type=text, metavar="NAME|PATH", help="where the run's images are, if they moved")
     data_root_option(reconstruct)
+
+    export = command("export", "Write a trained run in a format of others: a model card, ONNX, weights, TensorBoard.")
+    export.add_argument("run", type=text, metavar="RUN")
+    export.add_argument(
+        "--format",
+        type=text,
+        metavar="NAME",
+        help="card: README.md, samples and weights to publish; onnx: decoder, encoder and score, checked against "
+        "PyTorch; safetensors: the weights, for likelier.load; tensorboard: the log as events (card)",
+    )
+    export.add_argument("--out", type=text, metavar="PATH", help="the folder, or the .safetensors file (RUN-FORMAT)")
+    export.add_argument("--overwrite", action="store_true", help="replace a former export that is there")
+    run_options(export)
 
     report = command("report", "Write one HTML page that shows trained runs side by side.")
     report.add_argument("runs", nargs="+", type=text, metavar="RUN")

@@ -4,6 +4,7 @@ import json
 import shlex
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,15 @@ from likelier.evidence import CHUNK
 from likelier.experiment import images_of, load
 from likelier.experiment import resume as resume_run
 from likelier.experiment import train as train_family
+from likelier.exporting import export
+from likelier.exporting.events import following
 from likelier.family import Decodes, Encodes, Family, find, names
 from likelier.features import LEAST, check_usable
 from likelier.features.onnx import ONNX
 from likelier.files import write_atomically
 from likelier.images import Images, as_float, as_uint8
 from likelier.likelihood_command import likelihood_asked, measure_likelihood, print_likelihood
+from likelier.loop import OnProgress
 from likelier.measuring import ALL, SAMPLE_MEASURES, chosen_measures, measure_images, write_arrays
 from likelier.measuring import measure as measure_run
 from likelier.models import models_asked_for, settings_by_family
@@ -40,13 +44,10 @@ from likelier.report import write_report
 from likelier.run import Run
 from likelier.samples import chosen as chosen_samples
 from likelier.samples import fresh_sets, read_samples
-from likelier.tables import Models, as_csv, as_latex, first_of, most_seeds, values_by_model
-from likelier.verdict import FEW, summarise
+from likelier.tables import BEST_IN_WORDS, REAL, Models, as_csv, as_latex, figure
 from likelier.watch import reconstruct
 
 Given = dict[str, Any]
-REAL = {"train–train": "real (train)", "train–test": "real (test)"}
-"""What real images score: the floor of every measure of samples."""
 SHORT = {**REAL, "untrained encoder": "untrained"}
 TRAINING = ("epochs", "images", "minutes", "seed", "out", "device", "augment")
 MODELS = ("families", "settings", "sweep", "models")
@@ -55,23 +56,6 @@ SHAPE = ("size", "channels", "fit")
 """Options of `likelier.load_images`."""
 WHERE = ("data", "data_root")
 """Where the images of a run are now."""
-FIGURES = {
-    "frechet_distance": "FD",
-    "kernel_distance": "KID",
-    "precision": "precision",
-    "recall": "recall",
-    "density": "density",
-    "coverage": "coverage",
-    "class_histogram_kl": "class KL",
-    "modes": "modes",
-    "modes_kl": "modes KL",
-    "copied_share": "copies",
-    "reconstruction_mse": "MSE",
-    "elbo": "ELBO",
-    "linear_probe": "probe",
-}
-NOT_ALONE = ("precision", "density", "elbo")
-"""No arrow: a blur scores highest in the first two, and bounds under different observation models do not compare."""
 
 
 def chosen(given: Given, names: tuple[str, ...]) -> Given:
@@ -114,7 +98,7 @@ def named_family(given: Given, runs: Sequence[Run]) -> str | None:
 
 def resumed(given: Given, audience: Terminal) -> Run:
     """The run of --resume, gone on with; one that has ended is left as it is, with a word."""
-    refuse_with_resume(given, (*WHERE, "family", "allow_drift"))
+    refuse_with_resume(given, (*WHERE, "family", "allow_drift", "tensorboard"))
     run = Run.open(given["resume"])
     family = named_family(given, [run])
     if run.done is not None:
@@ -122,7 +106,15 @@ def resumed(given: Given, audience: Terminal) -> Run:
         audience.note(f"{run.path} had {run.done['status']} already: there was nothing to go on with{further}")
     audience.training(run.path.name, 1, 1)
     options = chosen(given, (*WHERE, "allow_drift"))
-    return resume_run(run, **options, family=family, on_progress=audience.progress)
+    with watched(given, run, audience) as told:
+        return resume_run(run, **options, family=family, on_progress=told)
+
+
+def watched(given: Given, run: Run, audience: Terminal) -> AbstractContextManager[OnProgress]:
+    """What a training tells of its progress: the terminal and, by --tensorboard, the events."""
+    if given.get("tensorboard"):
+        return following(run, audience.progress)
+    return nullcontext(audience.progress)
 
 
 def images_asked_for(given: Given, audience: Terminal, parent: Parent | None = None) -> Images:
@@ -159,7 +151,7 @@ def compare(given: Given) -> None:
             options = chosen(given, (*TRAINING, *MODELS, "seeds", "jobs"))
             images = images_asked_for(given, audience)
             comparison = compare_models(data=images, **options, judge=given.get("extractor"), audience=audience)
-    write_table(given, results_by_model(comparison))
+    write_table(given, comparison.by_model)
     if given.get("json"):
         print_json(summary(comparison))
     else:
@@ -215,70 +207,16 @@ def summary(comparison: Comparison) -> Given:
     }
 
 
-def results_by_model(comparison: Comparison) -> dict[str, list[Mapping[str, Any]]]:
-    """What was measured, by model."""
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for model, result in zip(comparison.models, comparison.results, strict=True):
-        if result:
-            found.setdefault(model.name, []).append(result)
-    return found
-
-
 def print_comparison(comparison: Comparison) -> None:
     """A row for each measure, a column for each model, the floors, what may be said of each pair, and what to use."""
-    models = results_by_model(comparison)
-    records = {key: m for key, m in first_of(models).items() if key in FIGURES}
-    arrows = {"lower": " ↓", "higher": " ↑"}
-    rows = [
-        [
-            FIGURES[key] + arrows.get(m["better"] if key not in NOT_ALONE else "", ""),
-            *(centre_and_interval(values) for values in values_by_model(models, key).values()),
-            *(figure((m["floor"] or {}).get(kind)) for kind in REAL),
-        ]
-        for key, m in records.items()
-    ]
-    if rows:
-        seconds = (seconds_of(comparison, model) for model in models)
-        rows.append(["sec", *(centre_and_interval(each) for each in seconds), *("" for _ in REAL)])
-        n = next(iter(models.values()))[0]["conditions"]["n"]
-        seeds = most_seeds(models)
-        how = {1: ""}.get(seeds, ", interquartile mean, 95% interval" if seeds >= FEW else ", median, range")
-        table(f"{n:,} samples each, {seeds} seed{'s' * (seeds > 1)}{how}", ["", *models, *REAL.values()], rows)
-    if comparison.verdicts and most_seeds(models) < FEW:  # the same reason for all of them
-        print(f"no verdict on any pair: {FEW} seeds or more are wanted")
-    else:
-        for verdict in comparison.verdicts:
-            print(verdict.words)
-    for best in comparison.best:
-        print(best.words)
-
-
-def seconds_of(comparison: Comparison, name: str) -> list[float]:
-    """How long each run of a model was trained."""
-    runs = (run for run, model in zip(comparison.runs, comparison.models, strict=True) if model.name == name)
-    return [run.done["seconds"] for run in runs if run.done]
-
-
-def centre_and_interval(values: Sequence[float]) -> str:
-    """The centre over the seeds and, on a line of its own, the interval."""
-    if not values:
-        return "–"
-    found = summarise(values)
-    if found.low == found.high:
-        return figure(found.centre)
-    return f"{figure(found.centre)}\n{figure(found.low)}–{figure(found.high)}"
-
-
-def figure(value: float | None) -> str:
-    """Three significant digits, or a dash."""
-    if value is None:
-        return "–"
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def cost(run: Run) -> str:
-    """Seconds of training."""
-    return f"{run.done['seconds']:.0f}" if run.done else "–"
+    shown = comparison.at_a_glance
+    if shown.rows:
+        marked = dict.fromkeys(shown.best, "bold green")
+        table(shown.title, list(shown.columns), [list(row) for row in shown.rows], marked)
+    if shown.best:
+        print(BEST_IN_WORDS)
+    for words in comparison.words:
+        print(words)
 
 
 def train(given: Given) -> None:
@@ -294,7 +232,11 @@ def train(given: Given) -> None:
             options = chosen(given, (*TRAINING, "checkpoint_seconds", "looks", "init"))
             images = images_asked_for(given, audience, parent)
             audience.training(family, 1, 1)
-            run = train_family(family, images, **options, settings=settings, on_progress=audience.progress)
+            begun = {**options, "settings": settings, "begin_only": given.get("tensorboard", False)}
+            run = train_family(family, images, **begun, on_progress=audience.progress)
+            if given.get("tensorboard"):
+                with watched(given, run, audience) as told:
+                    run = resume_run(run, images, family=family, on_progress=told)
         for warning in (warnings := warnings_of(run)):
             audience.note(warning)
     if given.get("json"):
@@ -600,12 +542,28 @@ def describe_family(given: Given) -> None:
         print(f"  {name:{widths[0]}} = {default:{widths[1]}}   {wanted}")
 
 
+def export_command(given: Given) -> None:
+    """`likelier export`."""
+    with Terminal(given.get("quiet", False)) as audience:
+        run = Run.open(given["run"])
+        format, family = given.get("format", "card"), named_family(given, [run])
+        options = chosen(given, ("out", "overwrite"))
+        found = export(run, format, **options, family=family, on_stage=audience.stage)
+    if given.get("json"):
+        print_json({"path": str(found.path), "files": list(found.files), "notes": list(found.notes)})
+        return
+    for note in found.notes:
+        print(note)
+    print_path("written", found.path, given)
+
+
 COMMANDS: dict[str, Callable[[Given], None]] = {
     "compare": compare,
     "train": train,
     "measure": measure,
     "sample": sample,
     "reconstruct": reconstruct_command,
+    "export": export_command,
     "report": report,
     "families": families,
 }

@@ -29,8 +29,10 @@ from likelier.reference import Reference, most_samples
 from likelier.rehearsal import rehearse
 from likelier.report import claims_on, standings_on, write_report
 from likelier.run import Run, make_folder, remove_half_made
+from likelier.showing import LARGEST, block, grid_of_cells, latest_samples, paragraph, side_by_side
 from likelier.side_by_side import train_on_streams, train_side_by_side
 from likelier.stopping import saying
+from likelier.tables import BEST_IN_WORDS, Glance, at_a_glance, most_seeds
 from likelier.threads import so_many
 from likelier.verdict import FEW, PRIMARY, Verdict, announcement
 
@@ -82,6 +84,8 @@ class FormerModels(TypedDict):
 
 ON_A_GPU = 1
 """Runs at the same time. More is for whoever asks (--jobs): a program of ours with 33 crashed once on an H200."""
+SHOWN_MODELS, SHOWN_WORDS = 6, 40
+"""Models whose samples a notebook shows, and lines on pairs of them."""
 LONGEST_TITLE = 80
 """Characters of names, above which a title only counts them."""
 WORTH_A_PROCESS = 100_000
@@ -144,6 +148,45 @@ class Comparison:
     def report(self) -> Path:
         """The page that shows it."""
         return self.path / "report.html"
+
+    @property
+    def by_model(self) -> dict[str, list[Mapping[str, Any]]]:
+        """What was measured, by model."""
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        for model, result in zip(self.models, self.results, strict=True):
+            if result:
+                found.setdefault(model.name, []).append(result)
+        return found
+
+    @property
+    def at_a_glance(self) -> Glance:
+        """The short table of measures."""
+        ends = [(model.name, run.done) for run, model in zip(self.runs, self.models, strict=True)]
+        seconds: dict[str, list[float]] = {}
+        for name, done in ends:
+            seconds.setdefault(name, []).extend([done["seconds"]] if done else [])
+        diverged = {name for name, done in ends if done and done["status"] != "finished"}
+        return at_a_glance(self.by_model, seconds, diverged)
+
+    @property
+    def words(self) -> list[str]:
+        """What may be said of each pair, in one line for all where seeds are too few, and which model to use."""
+        said = [verdict.words for verdict in self.verdicts]
+        if said and most_seeds(self.by_model) < FEW:
+            said = [f"no verdict on any pair: {FEW} seeds or more are wanted"]
+        return [*said, *(best.words for best in self.best)]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        shown = self.at_a_glance
+        parts = [paragraph(words) for words in (*self.words, *self.failed)[:SHOWN_WORDS]]
+        parts += [grid_of_cells(shown.title, shown.columns, shown.rows, shown.best)] if shown.rows else []
+        parts += [paragraph(BEST_IN_WORDS)] if shown.best else []
+        first = {model.name: run for run, model in reversed(list(zip(self.runs, self.models, strict=True)))}
+        names = list(dict.fromkeys(model.name for model in self.models))[:SHOWN_MODELS]
+        most = LARGEST // SHOWN_MODELS
+        parts.append(side_by_side(paragraph(name) + latest_samples(first[name].path, most) for name in names))
+        return block(f"Comparison {self.path.name}", [*parts, paragraph(f"the whole report: {self.report}")])
 
 
 def compare(

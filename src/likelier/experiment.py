@@ -16,9 +16,9 @@ import torch
 from likelier import data as sources
 from likelier.augmentation import check_augmentations
 from likelier.errors import InputError
-from likelier.family import Family, build, configure, find, names, settings_of
+from likelier.family import Family, build, configure, find, settings_of
 from likelier.features import Extractor, at_hand, check_usable, extractor
-from likelier.images import Images, Shape
+from likelier.images import Images
 from likelier.loop import LOOKS, Game, OnProgress, images_per_second, load_weights, resolve_device, turns_of
 from likelier.parent import Parent, images_before
 from likelier.rehearsal import rehearse
@@ -26,6 +26,7 @@ from likelier.run import MOST_LOOKS, Run, State
 from likelier.stopping import check, patiently, saying
 from likelier.threads import so_many
 from likelier.watch import Watch
+from likelier.weights import built_again, read_weights
 
 CHECKPOINT_SECONDS = 60.0
 LEAST_IMAGES = 300_000
@@ -302,7 +303,7 @@ def playing_on(
     if "parent" in config and state is None:
         raise InputError(f"{run.path} has lost the weights that it began with: remove it and train it anew")
     settle_drift(run, state, judge, allow_drift)
-    model = family_of(run, images.shape if state else images, family)
+    model = built_again(config, run.path, images.shape if state else images, family)
     augment = check_augmentations(config.get("augment", []), images)
     game = Game(model, images, config["seed"], config["images"], device, augment)
     game.earlier = images_before(config)
@@ -334,38 +335,27 @@ def load(run: str | Path | Run, family: str | None = None) -> Family:
     """The family that a run trained, as it is sampled from: on the CPU, in evaluation mode, with averaged weights.
 
     Args:
-        run: the run directory, finished or not.
+        run: the run directory, finished or not, or a file that `likelier export --format safetensors` wrote.
         family: the dotted path of a family that is not likelier's own. It must be said here: a run directory from
             somebody else may not name code to be run.
 
     Raises:
-        InputError: no run, no or a damaged checkpoint, or a family that needs to be named.
+        InputError: no run or such file, no or a damaged checkpoint, or a family that needs to be named.
 
     >>> import likelier, tempfile, torch
     >>> run = likelier.train("gan", "digits", images=256, out=tempfile.mkdtemp() + "/gan")
     >>> likelier.load(run.path).sample(9, torch.Generator().manual_seed(0)).shape
     torch.Size([9, 1, 8, 8])
     """
+    if not isinstance(run, Run) and Path(run).is_file():
+        return read_weights(Path(run), family).eval().requires_grad_(False)
     run = run if isinstance(run, Run) else Run.open(run)
-    state = run.state()
-    c, h, w = run.config["shape"]
-    model = family_of(run, (c, h, w), family)
+    state, config = run.state(), run.config
+    c, h, w = config["shape"]
+    model = built_again(config, run.path, (c, h, w), family)
     averaged = any(name.startswith("shown/") for name in state.tensors)
     load_weights(model, state, "shown/" if averaged else "family/")
     return model.eval().requires_grad_(False)
-
-
-def family_of(run: Run, images: Images | Shape, named: str | None) -> Family:
-    """The run's family with its initial weights; from a shape alone, to be loaded (see `build`)."""
-    config = run.config
-    if config["family"] not in names() and named != config["family"]:
-        raise InputError(
-            f"{run.path} was trained with the family {config['family']}, which is not likelier's own: "
-            f"if you trust that code, pass --family {config['family']} (`likelier train {config['family']} --resume` "
-            "to go on with it, family= in Python)"
-        )
-    cls = find(config["family"])
-    return build(cls, configure(cls, config["settings"]), images, config["seed"])
 
 
 def images_of(run: Run, data: Any = None, data_root: str | Path | None = None) -> Images:

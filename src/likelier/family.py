@@ -151,6 +151,14 @@ class Decodes(Protocol):
 
 
 @runtime_checkable
+class OfClasses(Protocol):
+    """A family that is told of classes, and decodes codes into images of those that are asked for."""
+
+    def generate(self, z: Float[Tensor, "b coordinates"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
+        """Codes, without their last coordinate, which stands for the class, and classes → images in [0, 1]."""
+
+
+@runtime_checkable
 class Encodes(Protocol):
     """A family that infers the code of an image."""
 

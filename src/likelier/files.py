@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from likelier.errors import InputError
 
-HALF_WRITTEN = re.compile(r"\..+\.(json|npz|png|safetensors|html)\.(\w{8}|link)|\.done\.\w{8}")
+HALF_WRITTEN = re.compile(r"\..+\.(json|npz|png|safetensors|html|likelier)\.(\w{8}|link)|\.done\.\w{8}")
 """Names of files that are on their way to their own: see `replace_file` and `keep_as`."""
 MOST = 1 << 28
 """Bytes of a log or a JSON file that are read: a hundred times as many as the longest training writes."""

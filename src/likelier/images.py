@@ -13,6 +13,8 @@ from torch import Tensor
 
 from likelier import rng
 from likelier.errors import InputError, printable
+from likelier.pictures import grid
+from likelier.showing import block, listing, paragraph, picture
 
 Shape = tuple[int, int, int]
 """(channels, height, width)"""
@@ -171,6 +173,55 @@ class Images:
             f"Images({self.name}: {len(self.train)} + {len(self.test)} of {size}, "
             f"{len(self.classes)} classes, digest {self.digest[:4]}…)"
         )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what there is in figures, and training images of some classes, a column for each."""
+        n = min(len(self.classes), SHOWN_CLASSES)
+        shown = [column * len(self.classes) // n for column in range(n)]
+        columns = [first_of_class(self.train, label) for label in shown]
+        sheet = torch.cat([images[row : row + 1] for row in range(SHOWN_OF_EACH) for images in columns])
+        png = grid(coloured(sheet), n, max(1, 40 // self.shape[2]))
+        alt = f"training images of {self.name}, in columns by class: {', '.join(self.classes[c] for c in shown)}"
+        return block(f"Images: {self.name}", [listing(figures_of(self)), picture(png, alt), paragraph(alt)])
+
+
+SHOWN_CLASSES, SHOWN_OF_EACH = 10, 4
+"""What a notebook shows of an image set."""
+
+
+LOOKED_AT = 2_000
+"""Training images that a notebook's mean is taken over: there may be more of them than memory."""
+
+
+def figures_of(images: Images) -> dict[str, object]:
+    """What there is, in words."""
+    c, h, w = images.shape
+    some = images.train.images[:: max(1, len(images.train) // LOOKED_AT)].float() / 255
+    mean, deviation = (
+        "/".join(f"{value:.3f}" for value in found.tolist()) for found in (some.mean((0, 2, 3)), some.std((0, 2, 3)))
+    )
+    counts = images.train.labels.bincount(minlength=len(images.classes))
+    each = f"{int(counts.min()):,} to {int(counts.max()):,} training images each"
+    return {
+        "training images": f"{len(images.train):,}",
+        "test images": f"{len(images.test):,}",
+        "size": f"{h}×{w}, {'grey' if c == 1 else 'RGB' if c == 3 else f'{c} channels'}",
+        "classes": f"{len(images.classes):,}, {each}",
+        "intensity": f"mean {mean}, standard deviation {deviation} (of {len(some):,} images, in [0, 1])",
+        "digest": f"{images.digest[:16]}…",
+        "notes": "; ".join(images.notes),
+    }
+
+
+def first_of_class(split: Split, label: int) -> UInt8[Tensor, "n c h w"]:
+    """The first images of a class, black where there are not so many."""
+    found = split.images[(split.labels == label).nonzero().flatten()[:SHOWN_OF_EACH]]
+    return torch.cat([found, found.new_zeros(SHOWN_OF_EACH - len(found), *split.images.shape[1:])])
+
+
+def coloured(images: UInt8[Tensor, "n c h w"]) -> UInt8[Tensor, "n c2 h w"]:
+    """The images as a screen can show them: their first channel, if there are neither one nor three."""
+    return images if images.shape[1] in (1, 3) else images[:, :1]
 
 
 def content_digest(*splits: Split, progress: Callable[[int, int], None] | None = None) -> str:

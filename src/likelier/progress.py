@@ -100,18 +100,29 @@ class Terminal:
         self.told = ""
 
 
-def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+Styles = Mapping[tuple[int, int], str]
+"""By row and column, how a cell looks; it has to read without."""
+
+
+def table(title: str, columns: list[str], rows: list[list[str]], styles: Styles | None = None) -> None:
     """A table on standard output: the first column names, the others hold figures.
 
-    Columns for which a terminal is too narrow go on beneath, as figures are never cut.
+    Where a terminal is too narrow, headings are broken, and columns that still have no room go on beneath, as figures
+    are never cut. Colours are for terminals alone, and none are shown where NO_COLOR is set.
     """
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=1000)  # a file or a pipe has no width: names are not to be cut
-    widths = [max(width_of(cell) for cell in column) for column in zip(columns, *rows, strict=True)]
-    for part in parts_that_fit(widths, console.width):
-        console.print(drawn("" if part.start > 1 else title, columns, rows, [0, *part]))
+    if len(parts_that_fit(widths_of(columns, rows), console.width)) > 1:
+        columns = [columns[0], *(column.replace(" ", "\n") for column in columns[1:])]
+    for part in parts_that_fit(widths_of(columns, rows), console.width):
+        console.print(drawn("" if part.start > 1 else title, columns, rows, [0, *part], styles or {}))
         console.print()
+
+
+def widths_of(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """The places that each column takes."""
+    return [max(width_of(cell) for cell in column) for column in zip(columns, *rows, strict=True)]
 
 
 def parts_that_fit(widths: Sequence[int], most: int) -> list[range]:
@@ -135,7 +146,9 @@ def width_of(cell: str) -> int:
     return max(map(cell_len, cell.splitlines()), default=0)
 
 
-def drawn(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], part: Sequence[int]) -> Table:
+def drawn(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], part: Sequence[int], styles: Styles
+) -> Table:
     """Some of the columns of a table."""
     found = Table(
         title=escape(title) or None,
@@ -151,6 +164,6 @@ def drawn(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], par
         found.add_column(
             escape(columns[index]), justify="right" if index else "left", no_wrap=index > 0, overflow="fold"
         )
-    for row in rows:
-        found.add_row(*(escape(row[index]) for index in part))
+    for number, row in enumerate(rows):
+        found.add_row(*(Text(row[index], style=styles.get((number, index), "")) for index in part))
     return found

@@ -49,6 +49,7 @@ from likelier.files import (
     write_atomically,
     write_json,
 )
+from likelier.showing import run_in_html
 
 FORMAT = 1
 MOST_LOOKS = 10_000
@@ -121,6 +122,13 @@ class Run:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return run_in_html(self.path)
 
     @staticmethod
     def create(

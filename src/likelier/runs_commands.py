@@ -1,12 +1,13 @@
 """What `likelier runs` does: one function for each action, and the list where none is given."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from likelier.commands import Given, figure, print_json
+from likelier.commands import Given, print_json
 from likelier.errors import InputError, printable
 from likelier.files import is_held
 from likelier.housekeeping import (
@@ -23,6 +24,7 @@ from likelier.housekeeping import (
 from likelier.progress import Terminal, table
 from likelier.run import Run
 from likelier.stopping import saying
+from likelier.tables import figure
 
 USUAL = "runs"
 """Where runs are made unless --out says otherwise."""
@@ -42,9 +44,7 @@ def list_runs(given: Given) -> None:
     if not found:
         print(f"no runs in {', '.join(folders)}")
         return
-    table(
-        f"{len(found)} run{'s' * (len(found) > 1)}, {in_bytes(sum(run.bytes for run in found))}", HEADINGS, rows(found)
-    )
+    print_runs(f"{len(found)} run{'s' * (len(found) > 1)}, {in_bytes(sum(run.bytes for run in found))}", found)
     for run in found:
         if run.reason:
             print(printable(run.reason))
@@ -60,11 +60,22 @@ def listed_once(folders: Sequence[str | Path]) -> list[Listed]:
 HEADINGS = ["run", "state", "family", "data", "seed", "images", "size", "FD ↓"]
 
 
-def rows(runs: Sequence[Listed]) -> list[list[str]]:
-    """The runs as the rows of a table."""
+COLOURS = {"running": "cyan", "unfinished": "yellow", "diverged": "red", "failed": "red", "unreadable": "red"}
+
+
+def print_runs(title: str, runs: Sequence[Listed]) -> None:
+    """The table of runs; a folder that all of them are in is named once, above it."""
+    base = os.path.commonpath([run.path.parent for run in runs]) if runs else ""
+    above = f"{title}, in {printable(base)}" if base and len(runs) > 1 else title
+    colours = {(i, 1): COLOURS[run.standing] for i, run in enumerate(runs) if run.standing in COLOURS}
+    table(above, HEADINGS, rows(runs, base if len(runs) > 1 else ""), colours)
+
+
+def rows(runs: Sequence[Listed], base: str = "") -> list[list[str]]:
+    """The runs as the rows of a table, their folders as seen from `base`."""
     return [
         [
-            printable(str(run.path)),
+            printable(os.path.relpath(run.path, base) if base else str(run.path)),
             f"{run.standing} {share(run)}".strip(),
             printable(run.family),
             printable(run.data),
@@ -114,7 +125,7 @@ def show(given: Given) -> None:
     elif [run.path for run in found] == [path]:
         print_run(found[0])
     else:
-        table(f"{path}, {in_bytes(size_of(path))}", HEADINGS, rows(found))
+        print_runs(f"{path}, {in_bytes(size_of(path))}", found)
 
 
 def print_run(run: Listed) -> None:

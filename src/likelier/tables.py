@@ -1,12 +1,14 @@
 """Measures as tables for other programs: CSV with every figure of every run, LaTeX with a column a model.
 
 A table whose figures were taken under different conditions would compare what does not compare: it is refused.
+`at_a_glance` is the short table that a terminal or a notebook shows.
 """
 
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from likelier.errors import InputError
@@ -18,6 +20,28 @@ Models = Mapping[str, Sequence[Result]]
 """By name, what was measured of each training seed."""
 
 COLUMNS = ("model", "run", "key", "name", "value", "noise", "unit", "better", "why_not")
+REAL = {"train–train": "real (train)", "train–test": "real (test)"}
+"""What real images score: the floor of every measure of samples."""
+FIGURES = {
+    "frechet_distance": "FD",
+    "kernel_distance": "KID",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
+    "class_histogram_kl": "class KL",
+    "modes": "modes",
+    "modes_kl": "modes KL",
+    "copied_share": "copies",
+    "reconstruction_mse": "MSE",
+    "elbo": "ELBO",
+    "linear_probe": "probe",
+}
+NOT_ALONE = ("precision", "density", "elbo")
+"""No arrow: a blur scores highest in the first two, and bounds under different observation models do not compare."""
+MARK = "* "
+"""Stands before the best figure of a row."""
+BEST_IN_WORDS = "* reads best in its row: an observation, which a verdict has to confirm"
 FLOORS = ("train–train", "train–test", "raw pixels", "untrained encoder")
 
 
@@ -57,6 +81,82 @@ def first_of(models: Models) -> dict[str, Mapping[str, Any]]:
         if m["key"] not in found or (found[m["key"]]["value"] is None and m["value"] is not None):
             found[m["key"]] = m
     return found
+
+
+@dataclass(frozen=True)
+class Glance:
+    """A short table: what it shows, its columns, its rows of cells, and which cells are the best of their row."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    best: frozenset[tuple[int, int]]
+
+
+def at_a_glance(models: Models, seconds: Mapping[str, Sequence[float]], unfit: Collection[str] = ()) -> Glance:
+    """A row for each of the main measures, a column for each model, and what real images score.
+
+    The best figure of a row has a mark: of several that differ to the eye, and none of `unfit` models, some run of
+    which diverged; not in a row where the figure alone decides nothing.
+
+    Args:
+        models: what was measured of each training seed, by model.
+        seconds: how long each run was trained, by model.
+        unfit: models that cannot be the best.
+    """
+    rows: list[tuple[str, ...]] = []
+    best = set()
+    for key, m in ((key, m) for key, m in first_of(models).items() if key in FIGURES):
+        values = values_by_model(models, key)
+        cells = [centre_and_interval(each) for each in values.values()]
+        better = m["better"] if key not in NOT_ALONE else ""
+        ranked = better if key != "copied_share" else ""  # some are allowed, and so no win
+        centres = {name: summarise(each).centre for name, each in values.items() if each and name not in unfit}
+        marked = best_of(centres, ranked)
+        for place, name in enumerate(values):
+            if name in marked:
+                best.add((len(rows), place + 1))
+                cells[place] = MARK + cells[place]
+        label = FIGURES[key] + {"lower": " ↓", "higher": " ↑"}.get(better, "")
+        rows.append((label, *cells, *(figure((m["floor"] or {}).get(kind)) for kind in REAL)))
+    if rows:
+        rows.append(("sec", *(centre_and_interval(seconds.get(name, ())) for name in models), *("" for _ in REAL)))
+    n = next((result["conditions"]["n"] for results in models.values() for result in results), 0)
+    seeds = most_seeds(models)
+    how = {1: ""}.get(seeds, ", interquartile mean, 95% interval" if seeds >= FEW else ", median, range")
+    title = f"{n:,} samples each, {seeds} seed{'s' * (seeds > 1)}{how}"
+    return Glance(title, ("", *models, *REAL.values()), tuple(rows), frozenset(best))
+
+
+def best_of(centres: Mapping[str, float], better: str) -> set[str]:
+    """The models whose figure reads like the best one; none if all read alike, or no direction is the better one.
+
+    >>> best_of({"a": 1.0001, "b": 1.0, "c": 2.0}, "lower") == {"a", "b"}
+    True
+    """
+    reads = {name: figure(value) for name, value in centres.items()}
+    if better not in ("lower", "higher") or len(set(reads.values())) < 2:
+        return set()
+    first = (min if better == "lower" else max)(centres, key=lambda name: centres[name])
+    return {name for name, read in reads.items() if read == reads[first]}
+
+
+def centre_and_interval(values: Sequence[float]) -> str:
+    """The centre over the seeds and, on a line of its own, the interval."""
+    if not values:
+        return "–"
+    found = summarise(values)
+    low, high = figure(found.low), figure(found.high)
+    if low == high:
+        return figure(found.centre)
+    return f"{figure(found.centre)}\n{low}{' to ' if '-' in low + high else '–'}{high}"
+
+
+def figure(value: float | None) -> str:
+    """Three significant digits, or a dash."""
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def as_csv(models: Models) -> str:
