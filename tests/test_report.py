@@ -625,7 +625,9 @@ def test_size(comparison: Path) -> None:
 
 def test_same_runs_same_bytes(tmp_path: Path) -> None:
     run = make_run(tmp_path / "gan", "gan")
-    assert report(tmp_path / "a.html", run) == report(tmp_path / "b.html", run)
+    assert report(tmp_path / "a/report.html", run) == report(tmp_path / "b/report.html", run)
+    figures = [{path.name: path.read_bytes() for path in (tmp_path / name / "figures").iterdir()} for name in "ab"]
+    assert figures[0] == figures[1]
 
 
 def test_refuses_what_is_no_run(tmp_path: Path) -> None:

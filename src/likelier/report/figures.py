@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from likelier.report.data import Data
 from likelier.report.pixels import data_uri
 from likelier.report.reading import Array
 
@@ -85,14 +86,22 @@ _MANY = 24
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure for light and for dark pages, as data URIs, and what it shows in words."""
+    """A figure for light and for dark pages, as data URIs, and what it shows in words.
+
+    As a file it is called `name` among those of its section and model; `png` is the light one, on white.
+    """
 
     light: str
     dark: str
     alt: str
+    name: str = ""
+    data: Data | None = None
+    png: bytes = b""
 
 
-def loss_curves(curves: Sequence[Points], seen: Sequence[float], colour: int, player: str, alt: str) -> Picture:
+def loss_curves(
+    curves: Sequence[Points], seeds: Sequence[int], seen: Sequence[float], colour: int, player: str, alt: str
+) -> Picture:
     """The loss of one player: the first curve in full (mean and range of short stretches), the others faint."""
 
     def paint(axes: Axes, theme: Theme) -> None:
@@ -107,11 +116,19 @@ def loss_curves(curves: Sequence[Points], seen: Sequence[float], colour: int, pl
         _value_axis(axes, [low, high])
         axes.set_ylabel(f"loss of {player}")
 
-    return _picture(paint, alt)
+    drawn = zip(seeds, (stretches(*curve) for curve in curves), strict=True)
+    rows = [[seed, *row] for seed, columns in drawn for row in zip(*columns, strict=True)]
+    data = Data(["seed", "images seen", f"loss of {player}, mean", "least", "greatest"], rows)
+    return _picture(paint, alt, player, data)
 
 
 def bound_curves(
-    held_out: Sequence[Points], training: Points | None, seen: Sequence[float], colour: int, alt: str
+    held_out: Sequence[Points],
+    seeds: Sequence[int],
+    training: Points | None,
+    seen: Sequence[float],
+    colour: int,
+    alt: str,
 ) -> Picture:
     """The ELBO on held-out images (dots), and over the training batches where it was logged (line)."""
 
@@ -131,10 +148,19 @@ def bound_curves(
         axes.set_ylabel("ELBO (nats per image)")
         axes.legend(loc="lower right", frameon=False, labelcolor=theme.ink, fontsize=8)
 
-    return _picture(paint, alt)
+    rows: list[list[Any]] = [
+        [f"held-out images, seed {seed}", x, y, "", ""]
+        for seed, curve in zip(seeds, held_out, strict=True)
+        for x, y in zip(*curve, strict=True)
+    ]
+    rows += [["training batches", *row] for row in zip(*stretches(*(training or ((), ()))), strict=True)]
+    data = Data(["curve", "images seen", "ELBO in nats per image, mean", "least", "greatest"], rows)
+    return _picture(paint, alt, "elbo", data)
 
 
-def code_scatter(points: Array, classes: Array, names: Sequence[str], labels: tuple[str, str], alt: str) -> Picture:
+def code_scatter(
+    points: Array, classes: Array, names: Sequence[str], labels: tuple[str, str], name: str, alt: str
+) -> Picture:
     """Codes [m, 2] coloured by class; `classes` holds an index into `names`, −1 for the classes not named."""
 
     def paint(axes: Axes, theme: Theme) -> None:
@@ -151,7 +177,8 @@ def code_scatter(points: Array, classes: Array, names: Sequence[str], labels: tu
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_locator(MaxNLocator(5))
 
-    return _picture(paint, alt)
+    rows = [[x, y, names[k] if k >= 0 else "another"] for (x, y), k in zip(points, classes, strict=True)]
+    return _picture(paint, alt, name, Data([*labels, "class"], rows))
 
 
 def class_histogram(fake: Array, real: Array, names: Sequence[str], top: float, colour: int, alt: str) -> Picture:
@@ -172,7 +199,9 @@ def class_histogram(fake: Array, real: Array, names: Sequence[str], top: float, 
         axes.legend(loc="upper right", ncols=2, frameon=False, labelcolor=theme.ink, fontsize=8)
         _class_axis(axes, names)
 
-    return _picture(paint, alt)
+    columns = ["class", "samples", "training images", "share of samples (%)", "share of training images (%)"]
+    rows = [[names[k], fake[k], real[k], *(of[i] for of in shares)] for i, k in enumerate(order)]
+    return _picture(paint, alt, "", Data(columns, rows))
 
 
 def stretches(x: Sequence[float], y: Sequence[float], most: int = 160) -> tuple[Floats, Floats, Floats, Floats]:
@@ -198,15 +227,15 @@ def stretches(x: Sequence[float], y: Sequence[float], most: int = 160) -> tuple[
     return np.bincount(where, position) / n, np.bincount(where, value) / n, low, high
 
 
-def _picture(paint: Callable[[Axes, Theme], None], alt: str) -> Picture:
+def _picture(paint: Callable[[Axes, Theme], None], alt: str, name: str = "", data: Data | None = None) -> Picture:
     """Draw once for each theme."""
-    light, dark = (data_uri(_svg(paint, theme), "image/svg+xml") for theme in THEMES)
-    return Picture(light, dark, alt)
+    (light, png), (dark, _) = (_drawn(paint, theme) for theme in THEMES)
+    return Picture(data_uri(light, "image/svg+xml"), data_uri(dark, "image/svg+xml"), alt, name, data, png)
 
 
-def _svg(paint: Callable[[Axes, Theme], None], theme: Theme) -> bytes:
-    """One figure as SVG bytes, the same ones every time."""
-    file = io.BytesIO()
+def _drawn(paint: Callable[[Axes, Theme], None], theme: Theme) -> tuple[bytes, bytes]:
+    """One figure as SVG and, of the light theme, as PNG: the same bytes every time."""
+    svg, png = io.BytesIO(), io.BytesIO()
     with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
         # A name in Chinese is missing in DejaVu Sans only; the reader's browser has it.
         warnings.filterwarnings("ignore", message="Glyph")
@@ -214,10 +243,12 @@ def _svg(paint: Callable[[Axes, Theme], None], theme: Theme) -> bytes:
         axes = figure.subplots()
         _dress(axes, theme)
         paint(axes, theme)
-        # Dots per inch matter for the rasterised points of scatters only.
-        figure.savefig(file, format="svg", transparent=True, dpi=220, metadata={"Date": None, "Creator": None})
+        # Of an SVG, dots per inch matter for the rasterised points of scatters only.
+        figure.savefig(svg, format="svg", transparent=True, dpi=220, metadata={"Date": None, "Creator": None})
+        if theme is THEMES[0]:
+            figure.savefig(png, format="png", facecolor=theme.surface, dpi=220, metadata={"Software": None})
     # Laid out in DejaVu Sans, which ships with matplotlib and is wider than most, then set in the reader's own font.
-    return file.getvalue().replace(b"'DejaVu Sans'", _FONT.encode())
+    return svg.getvalue().replace(b"'DejaVu Sans'", _FONT.encode()), png.getvalue()
 
 
 def _dress(axes: Axes, theme: Theme) -> None:
