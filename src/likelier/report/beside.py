@@ -6,8 +6,8 @@ Whatever the page shows is found by going through what its template is given, so
 import base64
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +18,7 @@ from likelier.report.grouping import Group
 from likelier.report.pixels import Bitmap
 from likelier.report.reading import Run
 
+Figure = Picture | Bitmap
 INDEX = "index.csv"
 SECTIONS = {"shared": "samples", "copies": "nearest", "latent": "latent-space", "histograms": "classes"}
 """What the figures of a section are called, where the template has another name for it."""
@@ -35,52 +36,72 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Found:
-    """A figure with the section and the model that it was found under, and its name within them."""
+class Place:
+    """Where a figure was found: its section, its model, and what is called so far of its file."""
 
-    figure: Picture | Bitmap
     section: str
     model: str
     parts: tuple[str, ...]
 
 
-class Beside:
-    """The files beside a page, and the links to them."""
+def named(context: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The context with every figure told what its files are called, and those files, with a list of them."""
+    files: dict[str, bytes] = {}
+    taken = {Path(INDEX).stem}
+    done: dict[int, Figure] = {}
+    rows: list[list[str]] = []
 
-    def __init__(self, context: Mapping[str, Any], folder: str) -> None:
-        """Name every figure in `context`, which maps a section of the page to what it shows."""
-        self.folder = folder
-        self.files: dict[str, bytes] = {}
-        self.names: dict[int, list[str]] = {}
-        self.taken = {"index"}
-        self.kept = context  # as long as a figure lives, its id is no other's
-        rows = []
-        for found in found_in(context):
-            if id(found.figure) in self.names:
-                continue
-            base = self.free(slug(*found.parts))
-            files = {f"{base}{suffix}": content for suffix, content in contents(found.figure)}
-            self.files |= files
-            self.names[id(found.figure)] = list(files)
-            rows += [[name, found.section, found.model, found.figure.alt] for name in files]
-        self.files[INDEX] = Data(["file", "section", "model", "shows"], rows).csv()
+    def name(figure: Figure, place: Place) -> Figure:
+        if id(figure) in done:
+            return done[id(figure)]
+        base = free(slug(*place.parts, figure.name), taken)
+        own = {f"{base}{suffix}": content for suffix, content in contents(figure)}
+        files.update(own)
+        rows.extend([one, place.section, place.model, figure.alt] for one in own)
+        return done.setdefault(id(figure), replace(figure, files=tuple(own)))
 
-    def free(self, base: str) -> str:
-        """`base`, or with a number if another figure is called that."""
-        name, n = base, 1
-        while name in self.taken:
-            n += 1
-            name = f"{base}-{n}"
-        self.taken.add(name)
-        return name
+    found = {
+        key: mapped(value, name, Place(SECTIONS.get(key, key), "", (SECTIONS.get(key, key),)))
+        for key, value in context.items()
+    }
+    files[INDEX] = Data(["file", "section", "model", "shows"], rows).csv()
+    return found, files
 
-    def links(self, figure: Picture | Bitmap) -> list[Link]:
-        """The files of a figure: the first by its whole name, the others by their endings."""
-        names = self.names.get(id(figure), [])
-        return [
-            Link(name, name if i == 0 else Path(name).suffix, f"{quote(self.folder, safe='')}/{name}")
-            for i, name in enumerate(names)
-        ]
+
+def free(base: str, taken: set[str]) -> str:
+    """`base`, or with a number if another figure is called that."""
+    name, n = base, 1
+    while name in taken:
+        n += 1
+        name = f"{base}-{n}"
+    taken.add(name)
+    return name
+
+
+def mapped(value: Any, change: Callable[[Figure, Place], Figure], place: Place) -> Any:
+    """A value with every figure in it changed; runs and groups, which hold pictures as trained, have no figures."""
+    if isinstance(value, Picture | Bitmap):
+        return change(value, place)
+    if isinstance(value, Mapping):
+        return {key: mapped(one, change, place) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)([mapped(one, change, place) for one in value])
+    if not is_dataclass(value) or isinstance(value, Group | Run | type):
+        return value
+    group = getattr(value, "group", None)
+    if isinstance(group, Group):
+        own = slug(group.label) or f"model-{group.index + 1}"
+        place = Place(place.section, group.label, (*place.parts, own))
+    parts = {field.name: getattr(value, field.name) for field in fields(value)}
+    return replace(value, **{name: mapped(part, change, place) for name, part in parts.items()})
+
+
+def links(figure: Figure, folder: str) -> list[Link]:
+    """The files of a figure: the first by its whole name, the others by their endings."""
+    return [
+        Link(name, name if i == 0 else Path(name).suffix, f"{quote(folder, safe='')}/{name}")
+        for i, name in enumerate(figure.files)
+    ]
 
 
 def folder_of(out: Path) -> Path:
@@ -88,7 +109,7 @@ def folder_of(out: Path) -> Path:
     return out.with_name("figures" if out.name == "report.html" else f"{out.stem}-figures")
 
 
-def contents(figure: Picture | Bitmap) -> Iterator[tuple[str, bytes]]:
+def contents(figure: Figure) -> Iterator[tuple[str, bytes]]:
     """The endings of a figure's files, and what is in them."""
     if isinstance(figure, Bitmap):
         yield ".png", decoded(figure.src)
@@ -103,31 +124,6 @@ def contents(figure: Picture | Bitmap) -> Iterator[tuple[str, bytes]]:
 def decoded(uri: str) -> bytes:
     """What is in a data URI."""
     return base64.b64decode(uri.partition(",")[2])
-
-
-def found_in(context: Mapping[str, Any]) -> Iterator[Found]:
-    """Every figure in what a template is given, in its order."""
-    for key, value in context.items():
-        section = SECTIONS.get(key, key)
-        yield from _within(value, section, "", (section,))
-
-
-def _within(value: Any, section: str, model: str, parts: tuple[str, ...]) -> Iterator[Found]:
-    """The figures in a value; runs and groups, which hold pictures as they were trained, are no figures."""
-    if isinstance(value, Picture | Bitmap):
-        yield Found(value, section, model, (*parts, value.name))
-    elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from _within(one, section, model, parts)
-    elif isinstance(value, list | tuple):
-        for one in value:
-            yield from _within(one, section, model, parts)
-    elif is_dataclass(value) and not isinstance(value, Group | Run | type):
-        group = getattr(value, "group", None)
-        if isinstance(group, Group):
-            model, parts = group.label, (*parts, slug(group.label) or f"model-{group.index + 1}")
-        for field in fields(value):
-            yield from _within(getattr(value, field.name), section, model, parts)
 
 
 def slug(*parts: str) -> str:

@@ -88,7 +88,8 @@ _MANY = 24
 class Picture:
     """A figure for light and for dark pages, as data URIs, and what it shows in words.
 
-    As a file it is called `name` among those of its section and model; `png` is the light one, on white.
+    As a file it is called `name` among those of its section and model; `png` is the light one, on white, and
+    `files` are the names of its files, once they have some. The page shows it `width` × `height` CSS pixels large.
     """
 
     light: str
@@ -97,6 +98,9 @@ class Picture:
     name: str = ""
     data: Data | None = None
     png: bytes = b""
+    width: int = 360
+    height: int = 250
+    files: tuple[str, ...] = ()
 
 
 def loss_curves(

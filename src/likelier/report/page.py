@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from likelier.collapse import collapse_warnings
 from likelier.report import figures
-from likelier.report.beside import Beside
+from likelier.report.beside import links, named
 from likelier.report.copies import copies
 from likelier.report.figures import Picture, Points
 from likelier.report.glossary import TERMS
@@ -144,9 +144,9 @@ def render(groups: Sequence[Group], *, title: str, command: str, declared: bool,
 
 def _filled(environment: Environment, folder: str, **context: Any) -> Page:
     """The template with what it is given, and every figure among that as a file."""
-    beside = Beside(context, folder)
-    environment.filters["links"] = beside.links
-    return Page(environment.get_template("template.html.j2").render(context, folder=folder), beside.files)
+    shown, files = named(context)
+    environment.filters["links"] = lambda figure: links(figure, folder)
+    return Page(environment.get_template("template.html.j2").render(shown, folder=folder), files)
 
 
 def _asset(name: str) -> str:

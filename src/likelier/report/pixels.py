@@ -17,7 +17,8 @@ GAP = 64
 class Bitmap:
     """A pixel image as the page shows it: enlarged to `width` × `height` by whole or half steps.
 
-    `name` is what its file is called among those of its section and model, `alt` what it shows.
+    `name` is what its file is called among those of its section and model, `alt` what it shows, and
+    `files` are the names of its files, once they have some.
     """
 
     src: str
@@ -25,6 +26,7 @@ class Bitmap:
     height: int
     name: str = ""
     alt: str = ""
+    files: tuple[str, ...] = ()
 
 
 def bitmap(pixels: Pixels, *, fit: int, name: str = "", alt: str = "") -> Bitmap:
