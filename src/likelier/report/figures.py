@@ -80,6 +80,10 @@ _SETTINGS: dict[Any, Any] = {
 PANEL = (3.6, 2.5)
 """Inches: every figure has this size, so that the page can set them in columns."""
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
+_LARGE = (5.4, 3.5)
+"""Inches of a figure that holds every model: two of them stand side by side."""
+_LEGEND = 24
+"""Models that a legend has room for."""
 _MANY = 24
 """More classes than this are no longer named on an axis."""
 
@@ -208,6 +212,53 @@ def class_histogram(fake: Array, real: Array, names: Sequence[str], top: float, 
     return _picture(paint, alt, "", Data(columns, rows))
 
 
+@dataclass(frozen=True)
+class Course:
+    """How a model fared: the curve of each seed, the one through the middle of them, and where seeds diverged."""
+
+    label: str
+    colour: int
+    seeds: Sequence[int]
+    curves: Sequence[Points]
+    middle: Points
+    ends: Points
+
+
+def quality_curves(courses: Sequence[Course], axis: str, floor: float | None, name: str, alt: str) -> Picture:
+    """The Fréchet distance of every model over images or seconds: seeds faint, a cross at an end.
+
+    `floor` is what real images have of it, if that is known.
+    """
+    places = sorted({x for course in courses for xs, _ in course.curves for x in xs})
+
+    def paint(axes: Axes, theme: Theme) -> None:
+        for k, course in enumerate(courses):
+            style: dict[str, Any] = {"color": _family(course.colour, theme), "marker": CLASS_MARKS[k % 5][0]}
+            for x, y in course.curves if len(course.curves) > 1 else ():
+                axes.plot(x, y, color=style["color"], alpha=0.3, linewidth=0.8)
+            lines = "--" if k >= len(FAMILY_COLOURS) else "-"
+            axes.plot(*course.middle, **style, markersize=3.4, linewidth=1.5, linestyle=lines, label=course.label)
+            axes.plot(*course.ends, color=theme.ink, marker="X", markersize=6, linestyle="", zorder=3)
+        if floor is not None:
+            axes.axhline(floor, color=theme.muted, linewidth=1, linestyle=":", label="real images")
+        _log_axis(axes, places or [0.0, 1.0], axis, clock if axis.startswith("seconds") else compact)
+        _value_axis(axes, [np.array([y for course in courses for _, ys in course.curves for y in ys])])
+        axes.set_ylabel("Fréchet distance at the looks")
+        if len(courses) <= _LEGEND:
+            axes.figure.legend(
+                loc="outside lower center", ncols=4, frameon=False, labelcolor=theme.ink, fontsize=8, handlelength=1.6
+            )
+
+    rows = [
+        [course.label, seed, x, y]
+        for course in courses
+        for seed, curve in zip(course.seeds, course.curves, strict=True)
+        for x, y in zip(*curve, strict=True)
+    ]
+    data = Data(["model", "seed", axis, "Fréchet distance"], rows)
+    return _picture(paint, alt, name, data, _LARGE)
+
+
 def stretches(x: Sequence[float], y: Sequence[float], most: int = 160) -> tuple[Floats, Floats, Floats, Floats]:
     """Centre, mean, least and greatest value of a curve over at most `most` stretches of equal width on a log axis.
 
@@ -231,19 +282,27 @@ def stretches(x: Sequence[float], y: Sequence[float], most: int = 160) -> tuple[
     return np.bincount(where, position) / n, np.bincount(where, value) / n, low, high
 
 
-def _picture(paint: Callable[[Axes, Theme], None], alt: str, name: str = "", data: Data | None = None) -> Picture:
+def _picture(
+    paint: Callable[[Axes, Theme], None],
+    alt: str,
+    name: str = "",
+    data: Data | None = None,
+    size: tuple[float, float] = PANEL,
+) -> Picture:
     """Draw once for each theme."""
-    (light, png), (dark, _) = (_drawn(paint, theme) for theme in THEMES)
-    return Picture(data_uri(light, "image/svg+xml"), data_uri(dark, "image/svg+xml"), alt, name, data, png)
+    (light, png), (dark, _) = (_drawn(paint, theme, size) for theme in THEMES)
+    width, height = (round(100 * inches) for inches in size)
+    shown, in_dark = (data_uri(svg, "image/svg+xml") for svg in (light, dark))
+    return Picture(shown, in_dark, alt, name, data, png, width, height)
 
 
-def _drawn(paint: Callable[[Axes, Theme], None], theme: Theme) -> tuple[bytes, bytes]:
+def _drawn(paint: Callable[[Axes, Theme], None], theme: Theme, size: tuple[float, float]) -> tuple[bytes, bytes]:
     """One figure as SVG and, of the light theme, as PNG: the same bytes every time."""
     svg, png = io.BytesIO(), io.BytesIO()
     with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
         # A name in Chinese is missing in DejaVu Sans only; the reader's browser has it.
         warnings.filterwarnings("ignore", message="Glyph")
-        figure = Figure(figsize=PANEL, layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
         _dress(axes, theme)
         paint(axes, theme)
@@ -288,6 +347,22 @@ def _images_axis(axes: Axes, seen: Sequence[float]) -> None:
 
     `seen` are all points of the report, so that the same place means the same time in every panel.
     """
+    _log_axis(axes, seen, "images seen", compact)
+
+
+def clock(seconds: float) -> str:
+    """A duration as short as an axis wants it.
+
+    >>> clock(0), clock(0.5), clock(100), clock(7200)
+    ('0', '0.5 s', '100 s', '2 h')
+    """
+    if seconds == 0:
+        return "0"
+    return f"{seconds:.3g} s" if seconds < 3600 else f"{seconds / 3600:.3g} h"
+
+
+def _log_axis(axes: Axes, seen: Sequence[float], label: str, written: Callable[[float], str]) -> None:
+    """A logarithm that has a place for 0, from there to the last of `seen`."""
     positive = [x for x in seen if x > 0] or [1.0]
     first, last = min(positive), max(positive)
     axes.set_xscale("symlog", linthresh=first, linscale=0.35)
@@ -295,9 +370,9 @@ def _images_axis(axes: Axes, seen: Sequence[float]) -> None:
     ticks = decades if len(decades) > 1 else sorted({first, math.sqrt(first * last), last})
     axes.xaxis.set_major_locator(FixedLocator([0.0, *ticks] if 0 in seen else ticks))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: compact(x)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: written(x)))
     axes.set_xlim(0 if 0 in seen else first / 1.05, last * 1.08)
-    axes.set_xlabel("images seen")
+    axes.set_xlabel(label)
 
 
 def _value_axis(axes: Axes, bounds: Sequence[Floats]) -> None:

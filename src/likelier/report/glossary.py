@@ -1,6 +1,10 @@
 """What the words on the page mean, in a sentence or two for someone who meets them for the first time."""
 
 TERMS: dict[str, str] = {
+    "images_a_second": (
+        "Images seen in a second of training, without the looks. Runs that were trained at the same time on one "
+        "machine had to share it."
+    ),
     "win": (
         "All of this at once: a test over training seeds finds a difference in the Fréchet distance (p ≤ .05 after "
         "Holm's correction); the gap is larger than the noise of the measure; the order holds in most extractors of "

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -18,14 +19,16 @@ from likelier.report import figures
 from likelier.report.beside import links, named
 from likelier.report.copies import copies
 from likelier.report.figures import Picture, Points
+from likelier.report.glance import glance
 from likelier.report.glossary import TERMS
 from likelier.report.grouping import Group, absent
 from likelier.report.judging import judging
 from likelier.report.pixels import Bitmap, bitmap, halves, thinned, tiled
+from likelier.report.quality import quality
 from likelier.report.reading import OLDER, Array, Pixels, Run
 from likelier.report.standing import listed
 from likelier.report.steadiness import steadiness
-from likelier.report.table import Footnotes, in_words, number, sections
+from likelier.report.table import Footnotes, costs, in_words, number, sections
 
 _WIDE = 1104
 """CSS pixels: the width of the page's column."""
@@ -33,6 +36,8 @@ _FRAMES = 16
 _ROWS = 9
 _NAMED_CLASSES = 10
 _NAMED_MODELS = 12
+_FEW_NOTES, _BRIEF = 4, 60
+"""Warnings that are told before they are asked for, and letters of each."""
 _COUNTS = ("class_counts_fake", "class_counts_real")
 
 
@@ -104,7 +109,8 @@ def render(groups: Sequence[Group], *, title: str, command: str, declared: bool,
     environment.filters["count"] = lambda n: number(n, 0)
     style, script = _style(), _asset("report.js")
     footnotes = Footnotes()
-    table = sections(groups, footnotes)
+    table, cost_notes = sections(groups, footnotes), Footnotes()
+    notes = _warnings(groups)
     names = _class_names(groups)
     seen = _seen(groups)
     steady = steadiness(groups)
@@ -121,7 +127,9 @@ def render(groups: Sequence[Group], *, title: str, command: str, declared: bool,
         summary=_summary(groups),
         judging=judging(groups),
         declared=declared,
-        warnings=_warnings(groups),
+        warnings=notes,
+        warned=_in_short(notes),
+        glance=glance(groups),
         table=table,
         references={name for section in table for row in section.rows for name, _ in row.references},
         over_seeds=in_words(groups),
@@ -129,6 +137,9 @@ def render(groups: Sequence[Group], *, title: str, command: str, declared: bool,
         conditions=_conditions(groups),
         shared=_shared(groups),
         copies=copies(groups),
+        quality=quality(groups),
+        costs=costs(groups, cost_notes),
+        cost_notes=cost_notes.reasons,
         training=_training(groups),
         reconstructions=[_reconstructions(group, len(groups)) for group in groups],
         losses=[_losses(group, seen) for group in groups],
@@ -208,6 +219,13 @@ def _warnings(groups: Sequence[Group]) -> list[Note]:
     said = [(group, run, text) for group in groups for run in group.runs for text in _run_warnings(run)]
     notes = _said_once(said)
     return [*notes, *(Note("all runs", text, False) for text in _unequal(_runs(groups)))]
+
+
+def _in_short(notes: Sequence[Note]) -> str:
+    """The beginnings of the warnings, in a line or two."""
+    first = [f"{note.who} {re.split('[:;]', note.text)[0][:_BRIEF]}" for note in notes[:_FEW_NOTES]]
+    rest = len(notes) - len(first)
+    return "; ".join(first) + (f"; and {rest} more" if rest > 0 else "")
 
 
 def _said_once(said: Sequence[tuple[Group, Run, str]]) -> list[Note]:

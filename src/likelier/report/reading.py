@@ -37,6 +37,10 @@ _BROKEN = (
 """What numpy, Pillow and json raise on files that are not what their name says."""
 
 
+_COLLAPSES = ("posterior collapse", "mode collapse")
+"""How the warnings begin that say that there is nothing to be had from a model."""
+
+
 @dataclass(frozen=True)
 class Measure:
     """One number of `measures.json`; `value` is None where the measure does not apply, and `why_not` says why."""
@@ -75,6 +79,7 @@ class Run:
     environment: Mapping[str, Any]
     training: tuple[Line, ...]
     evaluations: tuple[Line, ...]
+    timing: tuple[Line, ...]
     samples: tuple[Frame, ...]
     reconstructions: tuple[Frame, ...]
     status: Status
@@ -86,8 +91,17 @@ class Run:
     measures: Mapping[str, Measure]
     measured: bool
     warnings: tuple[str, ...]
+    looks: Mapping[str, float]
     figures: Mapping[str, Array]
     notes: tuple[str, ...]
+
+    @property
+    def trouble(self) -> str:
+        """What became of a training that went wrong, in a word; nothing of any other."""
+        if self.status == "diverged":
+            return "diverged"
+        collapsed = any(text.lower().startswith(_COLLAPSES) for text in self.warnings)
+        return "collapsed" if collapsed else "failed" if self.status == "unfinished" and self.message else ""
 
     @property
     def players(self) -> list[str]:
@@ -135,6 +149,7 @@ def read_run(path: Path) -> Run:
         environment=_optional(path / "environment.json", _object, {}, notes),
         training=training,
         evaluations=tuple(line for line in lines if line.get("evaluation")),
+        timing=timing,
         samples=_optional(path / "samples", _frames, (), notes),
         reconstructions=_optional(path / "reconstructions", _frames, (), notes, absent_is_fine=True),
         status=_status(done),
@@ -146,6 +161,7 @@ def read_run(path: Path) -> Run:
         measures=measured.measures if measured else {},
         measured=measured is not None,
         warnings=measured.warnings if measured else (),
+        looks=measured.looks if measured else {},
         figures=_optional(path / "figures.npz", _arrays, {}, notes, absent_is_fine=measured is None),
         notes=tuple(notes),
     )
@@ -281,6 +297,7 @@ class _Measured:
 
     conditions: Mapping[str, Any]
     measures: Mapping[str, Measure]
+    looks: Mapping[str, float]
     warnings: tuple[str, ...]
 
 
@@ -298,6 +315,7 @@ def _measures(path: Path, notes: list[str]) -> _Measured | None:
     return _Measured(
         conditions=dict(content.get("conditions") or {}),
         measures={measure.key: measure for measure in measures},
+        looks=_numbers(content.get("looks")),
         warnings=tuple(str(warning) for warning in content.get("warnings") or ()),
     )
 
