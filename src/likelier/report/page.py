@@ -17,6 +17,7 @@ from markupsafe import Markup
 from likelier.collapse import collapse_warnings
 from likelier.report import figures
 from likelier.report.beside import links, named
+from likelier.report.bound import bounded
 from likelier.report.copies import copies
 from likelier.report.figures import Picture, Points
 from likelier.report.glance import glance
@@ -157,7 +158,8 @@ def _filled(environment: Environment, folder: str, **context: Any) -> Page:
     """The template with what it is given, and every figure among that as a file."""
     shown, files = named(context)
     environment.filters["links"] = lambda figure: links(figure, folder)
-    return Page(environment.get_template("template.html.j2").render(shown, folder=folder), files)
+    template = environment.get_template("template.html.j2")
+    return Page(bounded(shown, lambda fitting: template.render(fitting, folder=folder)), files)
 
 
 def _asset(name: str) -> str:
@@ -223,7 +225,7 @@ def _warnings(groups: Sequence[Group]) -> list[Note]:
 
 def _in_short(notes: Sequence[Note]) -> str:
     """The beginnings of the warnings, in a line or two."""
-    first = [f"{note.who} {re.split('[:;]', note.text)[0][:_BRIEF]}" for note in notes[:_FEW_NOTES]]
+    first = [f"{note.who}: {re.split('[:;]', note.text)[0][:_BRIEF]}" for note in notes[:_FEW_NOTES]]
     rest = len(notes) - len(first)
     return "; ".join(first) + (f"; and {rest} more" if rest > 0 else "")
 

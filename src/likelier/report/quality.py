@@ -139,6 +139,8 @@ def _reached(path: Path, others: Sequence[Path], timed: bool) -> str:
         first = next(((at, found) for at, found in other.middle.items() if found[1] <= last[1]), None)
         if first is None:
             never.append(other.group.label)
+        elif first[0] == 0:
+            words.append(f"{other.group.label} was below that untrained")
         else:
             words.append(f"{other.group.label} had reached that by {when(*first)}")
     if never:
