@@ -33,23 +33,23 @@ class Step:
     change: Callable[[Context], Context]
 
 
-def bounded(context: Context, render: Callable[[Context], str], limit: int = LIMIT) -> str:
-    """The page that `render` makes of the context, in at most `limit` bytes; `thinned` of the context says how.
+def bounded(context: Context, render: Callable[[Context], str]) -> str:
+    """The page that `render` makes of the context, in at most `LIMIT` bytes; `thinned` of the context says how.
 
     Raises InputError if it does not fit whatever is left out.
     """
     said: list[str] = []
     html = render({**context, "thinned": ""})
     for step in steps():
-        if len(html.encode()) <= limit:
+        if len(html.encode()) <= LIMIT:
             return html
         context = step.change(context)
         said = [words for words in said if words.split()[0] != step.words.split()[0]] + [step.words]
         html = render({**context, "thinned": listed(said)})
-    if len(html.encode()) <= limit:
+    if len(html.encode()) <= LIMIT:
         return html
     raise InputError(
-        f"the page has {len(html.encode()):,} bytes without its figures: wanted at most {limit:,}; "
+        f"the page has {len(html.encode()):,} bytes without its figures: wanted at most {LIMIT:,}; "
         "report on fewer models at a time"
     )
 

@@ -252,7 +252,7 @@ def _run_warnings(run: Run) -> list[str]:
     status = {
         "diverged": f"diverged{message}",
         "unfinished": f"{f'failed{message}' if message else 'still training or interrupted'}: what is shown is the run "
-        "so far",
+        f"so far, {number(run.images or 0, 0)} of {number(run.budget, 0)} images",
         "finished": "",
     }[run.status]
     found = [status] if status else []

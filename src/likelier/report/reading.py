@@ -131,8 +131,9 @@ def read_run(path: Path) -> Run:
     """Read a run folder; InputError if it is none, a note in the run for every other file that cannot be used."""
     config = _config(path)
     notes: list[str] = []
-    lines: tuple[Line, ...] = _optional(path / "metrics.jsonl", _lines, (), notes)
-    timing: tuple[Line, ...] = _optional(path / "timing.jsonl", _lines, (), notes)
+    begun = _has_just_begun(path)
+    lines: tuple[Line, ...] = _optional(path / "metrics.jsonl", _lines, (), notes, absent_is_fine=begun)
+    timing: tuple[Line, ...] = _optional(path / "timing.jsonl", _lines, (), notes, absent_is_fine=begun)
     done: dict[str, Any] = _optional(path / "done", _object, {}, notes, absent_is_fine=True)
     failed: dict[str, Any] = _optional(path / "failed.json", _object, {}, notes, absent_is_fine=True)
     measured = _optional(path / "measures.json", _measures, None, notes, absent_is_fine=True)
@@ -150,7 +151,7 @@ def read_run(path: Path) -> Run:
         training=training,
         evaluations=tuple(line for line in lines if line.get("evaluation")),
         timing=timing,
-        samples=_optional(path / "samples", _frames, (), notes),
+        samples=_optional(path / "samples", _frames, (), notes, absent_is_fine=begun),
         reconstructions=_optional(path / "reconstructions", _frames, (), notes, absent_is_fine=True),
         status=_status(done),
         message=str(done.get("message") or failed.get("message") or ""),
@@ -187,6 +188,13 @@ def _config(path: Path) -> dict[str, Any]:
                 "train it again"
             )
     return config
+
+
+def _has_just_begun(path: Path) -> bool:
+    """Whether the training may be so young that it has nothing to show, of which nothing can be missing."""
+    return (path / "environment.json").exists() and not any(
+        (path / name).exists() for name in ("done", "measures.json", "failed.json")
+    )
 
 
 def _beside_settings(config: Mapping[str, Any]) -> dict[str, str]:
