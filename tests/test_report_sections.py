@@ -16,7 +16,9 @@ from PIL import Image
 
 from likelier.errors import InputError
 from likelier.report import bound, write_report
+from likelier.report.figures import Picture
 from likelier.report.grouping import group_runs
+from likelier.report.pixels import bitmap
 from likelier.report.quality import path_of, reached
 from likelier.report.reading import read_run
 from test_report import (
@@ -188,14 +190,30 @@ def test_a_page_stays_below_its_limit_and_says_what_that_cost(tmp_path: Path, mo
     assert len(frames) == 12 * 8
     assert {"0", "11"} <= set(frames)
     assert len(list((tmp_path / "figures").glob("training-*.png"))) == 12 * 12
-    sizes = []
-    for limit in (1_200_000, 600_000, 200_000):
+
+
+def test_figures_are_left_out_last_and_a_page_that_is_too_large_without_them_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    drawn = Picture("l" * 1000, "d" * 1000, "a curve")
+
+    def page(context: dict[str, Any]) -> str:
+        curve, tile = context["figures"]
+        return f"{context['thinned']}|{curve.light}{curve.dark}{tile.src}"
+
+    said = {}
+    for limit in (8000, 7000, 3500, 2000, 1200, 300):
         monkeypatch.setattr(bound, "LIMIT", limit)
-        html = write_report(runs, tmp_path / "report.html", title="", command="").read_text()
-        sizes.append(len(html.encode()))
-        assert sizes[-1] <= limit
-    assert "not on this page, see its file" in html
-    assert len(set(sizes)) == 3
-    monkeypatch.setattr(bound, "LIMIT", 10_000)
+        found = bound.bounded({"figures": [drawn, bitmap(pixels, fit=64)]}, page)
+        assert len(found) <= limit
+        said[limit] = found.partition("|")[0]
+    assert said[8000] == ""
+    assert said[7000].endswith("pictures made of pixels are shown at half their size")
+    assert said[3500].endswith("drawn figures are shown in the colours of light pages only")
+    assert said[2000].endswith("and pictures made of pixels are shown at a quarter of their size")
+    assert said[1200].endswith("shown at a quarter of their size and drawn figures are left out")
+    assert said[300].endswith("drawn figures are left out and pictures made of pixels are left out, too")
+    monkeypatch.setattr(bound, "LIMIT", 100)
     with pytest.raises(InputError, match="report on fewer models at a time"):
-        write_report(runs, tmp_path / "report.html", title="", command="")
+        bound.bounded({"figures": [drawn, bitmap(pixels, fit=64)]}, page)

@@ -22,6 +22,8 @@ Figure = Picture | Bitmap
 INDEX = "index.csv"
 SECTIONS = {"shared": "samples", "copies": "nearest", "latent": "latent-space", "histograms": "classes"}
 """What the figures of a section are called, where the template has another name for it."""
+PARTS = {"glance"}
+"""Sections of which each figure is a part of another section's."""
 LONGEST = 48
 """Letters that a part of a name may have."""
 
@@ -61,7 +63,7 @@ def named(context: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]
         return done.setdefault(id(figure), replace(figure, files=tuple(own)))
 
     found = {
-        key: mapped(value, name, Place(SECTIONS.get(key, key), "", (SECTIONS.get(key, key),)))
+        key: value if key in PARTS else mapped(value, name, Place(of := SECTIONS.get(key, key), "", (of,)))
         for key, value in context.items()
     }
     files[INDEX] = Data(["file", "section", "model", "shows"], rows).csv()

@@ -43,9 +43,11 @@ def bounded(context: Context, render: Callable[[Context], str]) -> str:
     for step in steps():
         if len(html.encode()) <= LIMIT:
             return html
-        context = step.change(context)
-        said = [words for words in said if words.split()[0] != step.words.split()[0]] + [step.words]
-        html = render({**context, "thinned": listed(said)})
+        smaller = step.change(context)
+        words = [each for each in said if each.split()[0] != step.words.split()[0]] + [step.words]
+        page = render({**smaller, "thinned": listed(words)})
+        if len(page) < len(html):
+            context, said, html = smaller, words, page
     if len(html.encode()) <= LIMIT:
         return html
     raise InputError(

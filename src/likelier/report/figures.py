@@ -235,14 +235,15 @@ def quality_curves(courses: Sequence[Course], axis: str, floor: float | None, na
         for k, course in enumerate(courses):
             style: dict[str, Any] = {"color": _family(course.colour, theme), "marker": CLASS_MARKS[k % 5][0]}
             for x, y in course.curves if len(course.curves) > 1 else ():
-                axes.plot(x, y, color=style["color"], alpha=0.3, linewidth=0.8)
+                axes.plot(x, y, color=style["color"], alpha=0.45, linewidth=0.8)
             lines = "--" if k >= len(FAMILY_COLOURS) else "-"
             axes.plot(*course.middle, **style, markersize=3.4, linewidth=1.5, linestyle=lines, label=course.label)
             axes.plot(*course.ends, color=theme.ink, marker="X", markersize=6, linestyle="", zorder=3)
         if floor is not None:
             axes.axhline(floor, color=theme.muted, linewidth=1, linestyle=":", label="real images")
         _log_axis(axes, places or [0.0, 1.0], axis, clock if axis.startswith("seconds") else compact)
-        _value_axis(axes, [np.array([y for course in courses for _, ys in course.curves for y in ys])])
+        floors = [] if floor is None else [floor]
+        _value_axis(axes, [np.array([y for course in courses for _, ys in course.curves for y in ys] + floors)])
         axes.set_ylabel("Fréchet distance at the looks")
         if len(courses) <= _LEGEND:
             axes.figure.legend(
@@ -358,7 +359,9 @@ def clock(seconds: float) -> str:
     """
     if seconds == 0:
         return "0"
-    return f"{seconds:.3g} s" if seconds < 3600 else f"{seconds / 3600:.3g} h"
+    if seconds < 1000:
+        return f"{seconds:.2g} s" if seconds < 100 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.2g} min" if seconds < 3600 else f"{seconds / 3600:.2g} h"
 
 
 def _log_axis(axes: Axes, seen: Sequence[float], label: str, written: Callable[[float], str]) -> None:

@@ -104,12 +104,18 @@ def _picture(paths: Sequence[Path], floor: float | None, timed: bool) -> Picture
 def _conditions(n: float | None, floor: float | None, table: Any) -> str:
     """What the distances of the looks are of: those of the table are of another number, and are not these."""
     of = f"{number(n, 0)} samples" if n is not None else "a few thousand samples at most"
+    if n is not None and n == table:
+        fewer = "The table above has as many samples, but others of them, so its distances differ a little."
+    else:
+        other = f"of {number(table, 0)} samples" if isinstance(table, int) else "of more samples"
+        fewer = (
+            f"Fewer samples have a larger distance whatever the model: the table above is {other}, so hold these curves "
+            "against one another and not against the table."
+        )
     real = "" if floor is None else f" As many held-out images have {_shown(floor)} (dotted)."
-    other = f"of {number(table, 0)} samples" if isinstance(table, int) else "of more samples"
     return (
         f"A look during training takes the distance of {of} from as many training images, with the same noise every "
-        f"time.{real} Fewer samples have a larger distance whatever the model: the table above is {other}, so hold "
-        "these curves against one another and not against the table."
+        f"time.{real} {fewer}"
     )
 
 
