@@ -18,6 +18,9 @@ from likelier.report.table import decimals_for, number, seconds
 Looks = Mapping[float, tuple[float, float]]
 """Seconds and distance at each look, by the images that had been seen; seconds are NaN where no clock was kept."""
 
+FAR = 20
+"""So many times the distance of real images is too far from it for both to be in one figure."""
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -47,9 +50,11 @@ def quality(groups: Sequence[Group]) -> Quality:
         ((run.looks.get("n"), run.looks.get("floor")) for g in groups for run in g.runs if run.looks), (None, None)
     )
     timed = [path for path in paths if all(isfinite(s) for looks in path.seeds for s, _ in looks.values())]
-    pictures = [_picture(paths, floor, False)] + ([_picture(timed, floor, True)] if timed else [])
+    least = min(fd for path in paths for looks in path.seeds for _, fd in looks.values())
+    drawn = floor if floor is not None and least <= FAR * floor else None
+    pictures = [_picture(paths, drawn, False)] + ([_picture(timed, drawn, True)] if timed else [])
     table = next((run.conditions.get("n") for g in groups for run in g.runs if run.conditions), None)
-    return Quality(tuple(pictures), _conditions(n, floor, table), tuple(reached(paths)), "")
+    return Quality(tuple(pictures), _conditions(n, floor, drawn is not None, table), tuple(reached(paths)), "")
 
 
 def path_of(group: Group) -> Path:
@@ -101,7 +106,7 @@ def _picture(paths: Sequence[Path], floor: float | None, timed: bool) -> Picture
     return figures.quality_curves(courses, what, floor, what.replace(" ", "-"), alt)
 
 
-def _conditions(n: float | None, floor: float | None, table: Any) -> str:
+def _conditions(n: float | None, floor: float | None, drawn: bool, table: Any) -> str:
     """What the distances of the looks are of: those of the table are of another number, and are not these."""
     of = f"{number(n, 0)} samples" if n is not None else "a few thousand samples at most"
     if n is not None and n == table:
@@ -109,10 +114,11 @@ def _conditions(n: float | None, floor: float | None, table: Any) -> str:
     else:
         other = f"of {number(table, 0)} samples" if isinstance(table, int) else "of more samples"
         fewer = (
-            f"Fewer samples have a larger distance whatever the model: the table above is {other}, so hold these curves "
-            "against one another and not against the table."
+            f"Fewer samples have a larger distance whatever the model: the table above is {other}, so hold these "
+            "curves against one another and not against the table."
         )
-    real = "" if floor is None else f" As many held-out images have {_shown(floor)} (dotted)."
+    where = "dotted" if drawn else "far below these curves"
+    real = "" if floor is None else f" As many held-out images have {_shown(floor)} ({where})."
     return (
         f"A look during training takes the distance of {of} from as many training images, with the same noise every "
         f"time.{real} {fewer}"
