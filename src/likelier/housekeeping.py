@@ -13,6 +13,7 @@ from typing import Any, Literal
 from likelier.errors import InputError
 from likelier.files import HALF_WRITTEN, is_held, locked, read_json, sync_folder
 from likelier.measuring import read_measures
+from likelier.report.folder import MAKING, strangers
 from likelier.run import Run
 from likelier.verdict import PRIMARY
 
@@ -30,6 +31,7 @@ PICTURES = ("samples", "reconstructions")
 PICTURE = re.compile(r"\d{10,}\.png")
 OF_COMPARISON = frozenset(("compare.json", "claims.json", "report.html", ".lock"))
 """What it writes into the folder of a comparison, besides its runs."""
+FOLDERS = ("figures", "runs")
 GONE = ".removed-by-likelier-"
 """How the names begin of folders that are being removed: a removal that was killed leaves no half of a run."""
 
@@ -245,10 +247,12 @@ NOT_ENDED = {
 def strangers_in(folder: Path) -> Iterator[Path]:
     """What is in the folder of a run, or of a comparison, that likelier does not write there."""
     if (folder / "compare.json").is_file():
-        yield from (
-            path for path in sorted(folder.iterdir()) if not is_own(path, OF_COMPARISON) and path.name != "runs"
-        )
-        runs = folder / "runs"
+        for path in sorted(folder.iterdir()):
+            if not is_own(path, OF_COMPARISON) and path.name not in FOLDERS and not is_half_made(path):
+                yield path
+        figures, runs = (folder / name for name in FOLDERS)
+        if os.path.lexists(figures):
+            yield from strangers(figures) if figures.is_dir() and not figures.is_symlink() else [figures]
         for path in sorted(runs.iterdir()) if runs.is_dir() and not runs.is_symlink() else ():
             yield from strangers_in_run(path)
     else:
@@ -265,6 +269,11 @@ def strangers_in_run(folder: Path) -> Iterator[Path]:
             yield from (each for each in sorted(path.iterdir()) if not (PICTURE.fullmatch(each.name) or is_own(each)))
         elif not is_own(path, FILES):
             yield path
+
+
+def is_half_made(path: Path) -> bool:
+    """Whether this is what a killed process left that was writing figures."""
+    return path.name.startswith(f".{FOLDERS[0]}.") and path.name.endswith(MAKING) and not path.is_symlink()
 
 
 def is_own(path: Path, names: Collection[str] = ()) -> bool:

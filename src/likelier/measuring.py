@@ -25,8 +25,10 @@ from likelier.errors import nearest as nearest_name
 from likelier.evidence import Evidence, Measure
 from likelier.experiment import images_of, load
 from likelier.family import Decodes, Encodes, build
+from likelier.features.kept import kept
 from likelier.files import read_json, write_atomically, write_json
 from likelier.images import Images, as_uint8
+from likelier.metrics.frechet import frechet_distance
 from likelier.metrics.neighbours import nearest
 from likelier.modes import MODE_MEASURES, mode_measures, mode_warnings
 from likelier.portrait import portrait
@@ -34,7 +36,7 @@ from likelier.reference import OF_CLASSES, OVERLAP, Features, Reference, Values,
 from likelier.run import Run
 from likelier.stability import stability_warnings, training_stability
 from likelier.verdict import COPIES_ALLOWED
-from likelier.watch import has_standard_prior
+from likelier.watch import has_standard_prior, looked_at
 
 FORMAT = 2
 SHOWN = 64
@@ -129,6 +131,7 @@ def measure(
         "conditions": {**reference.conditions, "sample_seed": 0},
         "measures": [asdict(m) for m in found],
         "stability": stability,
+        "looks": looks_in(run, reference),
         "warnings": outcome_warnings(run) or [*said, *of_figures(found), *stability_warnings(stability)],
     }
     if only is not None:
@@ -137,6 +140,21 @@ def measure(
     write_json(run.path / "measures.json", result)
     write_arrays(run.path / "figures.npz", arrays)
     return result
+
+
+def looks_in(run: Run, reference: Reference) -> dict[str, Any]:
+    """How many samples the looks during training took the distance of, and what as many held-out images have."""
+    held_out, seen = looked_at(reference.images)
+
+    def floor() -> dict[str, Tensor]:
+        vectors = [reference.view(split.images).vectors for split in (seen, held_out)]
+        return {"floor": torch.tensor(frechet_distance(*vectors), dtype=torch.float64)}
+
+    if run.config.get("watched_in") != reference.extractor.name:  # in other features, or in none
+        return {"n": len(held_out), "floor": None}
+    name = f"floor-looks-{len(held_out)}"
+    found = reference.once(name, lambda: kept(name, floor, reference.images, reference.extractor))
+    return {"n": len(held_out), "floor": float(found["floor"])}
 
 
 def chosen_measures(names: Collection[str], among: Collection[str] = ALL) -> tuple[str, ...]:

@@ -40,10 +40,7 @@ class Watch:
     def __init__(self, run: Run, images: Images, judge: Extractor | None = None) -> None:
         self.run, self.judge, self.stacked = run, judge, images.stacked_from is not None
         self.fixed = one_of_each_class(images.test)
-        order = torch.randperm(len(images.test), generator=rng.generator(0, "watched images"))
-        self.held_out = part_of(images.test, order[:HELD_OUT])  # shuffled: a file may be sorted by class
-        order = torch.randperm(len(images.train), generator=rng.generator(0, "watched training images"))
-        self.seen = part_of(images.train, order[: len(self.held_out)])
+        self.held_out, self.seen = looked_at(images)
         drawn = torch.randint(len(images.train), (len(self.held_out),), generator=rng.generator(0, "watched labels"))
         self.wanted = images.train.labels[drawn]
         """The classes that samples are asked for, of a family that is told of them: as often as training images are."""
@@ -129,6 +126,14 @@ class Watch:
             "d_pairwise": metrics.pairwise_accuracy(held_out, fake),
             "d_gap": metrics.pairwise_accuracy(seen, held_out) - 0.5,
         }
+
+
+def looked_at(images: Images) -> tuple[Split, Split]:
+    """The held-out images of a look, and as many training images; shuffled, since a file may be sorted by class."""
+    order = torch.randperm(len(images.test), generator=rng.generator(0, "watched images"))
+    held_out = part_of(images.test, order[:HELD_OUT])
+    order = torch.randperm(len(images.train), generator=rng.generator(0, "watched training images"))
+    return held_out, part_of(images.train, order[: len(held_out)])
 
 
 def spread(x: Float[Tensor, "n c h w"]) -> float:

@@ -109,4 +109,4 @@ def _block(group: Group, run: Run, samples: Array, training: Array, first: int) 
         f"Pairs {first + 1} to {first + columns}: samples of {group.label}, seed {run.seed}, and below each the "
         "training image that is nearest to it"
     )
-    return Block(bitmap(pixels, fit=_WIDE * columns // BLOCK), alt)
+    return Block(bitmap(pixels, fit=_WIDE * columns // BLOCK, name=f"pairs-{first + 1}", alt=alt), alt)

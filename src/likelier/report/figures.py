@@ -18,6 +18,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from likelier.report.data import Data
 from likelier.report.pixels import data_uri
 from likelier.report.reading import Array
 
@@ -80,6 +81,10 @@ _SETTINGS: dict[Any, Any] = {
 PANEL = (3.6, 2.5)
 """Inches: every figure has this size, so that the page can set them in columns."""
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
+_LARGE = (5.4, 3.5)
+"""Inches of a figure that holds every model: two of them stand side by side."""
+_LEGEND = 24
+"""Models that a legend has room for."""
 _MANY = 24
 """More classes than this are no longer named on an axis."""
 _NUMBERED = 12
@@ -88,14 +93,26 @@ _NUMBERED = 12
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure for light and for dark pages, as data URIs, and what it shows in words."""
+    """A figure for light and for dark pages, as data URIs, and what it shows in words.
+
+    As a file it is called `name` among those of its section and model; `png` is the light one, on white, and
+    `files` are the names of its files, once they have some. The page shows it `width` × `height` CSS pixels large.
+    """
 
     light: str
     dark: str
     alt: str
+    name: str = ""
+    data: Data | None = None
+    png: bytes = b""
+    width: int = 360
+    height: int = 250
+    files: tuple[str, ...] = ()
 
 
-def loss_curves(curves: Sequence[Points], seen: Sequence[float], colour: int, player: str, alt: str) -> Picture:
+def loss_curves(
+    curves: Sequence[Points], seeds: Sequence[int], seen: Sequence[float], colour: int, player: str, alt: str
+) -> Picture:
     """The loss of one player: the first curve in full (mean and range of short stretches), the others faint."""
 
     def paint(axes: Axes, theme: Theme) -> None:
@@ -110,11 +127,19 @@ def loss_curves(curves: Sequence[Points], seen: Sequence[float], colour: int, pl
         _value_axis(axes, [low, high])
         axes.set_ylabel(f"loss of {player}")
 
-    return _picture(paint, alt)
+    drawn = zip(seeds, (stretches(*curve) for curve in curves), strict=True)
+    rows = [[seed, *row] for seed, columns in drawn for row in zip(*columns, strict=True)]
+    data = Data(["seed", "images seen", f"loss of {player}, mean", "least", "greatest"], rows)
+    return _picture(paint, alt, player, data)
 
 
 def bound_curves(
-    held_out: Sequence[Points], training: Points | None, seen: Sequence[float], colour: int, alt: str
+    held_out: Sequence[Points],
+    seeds: Sequence[int],
+    training: Points | None,
+    seen: Sequence[float],
+    colour: int,
+    alt: str,
 ) -> Picture:
     """The ELBO on held-out images (dots), and over the training batches where it was logged (line)."""
 
@@ -134,10 +159,19 @@ def bound_curves(
         axes.set_ylabel("ELBO (nats per image)")
         axes.legend(loc="lower right", frameon=False, labelcolor=theme.ink, fontsize=8)
 
-    return _picture(paint, alt)
+    rows: list[list[Any]] = [
+        [f"held-out images, seed {seed}", x, y, "", ""]
+        for seed, curve in zip(seeds, held_out, strict=True)
+        for x, y in zip(*curve, strict=True)
+    ]
+    rows += [["training batches", *row] for row in zip(*stretches(*(training or ((), ()))), strict=True)]
+    data = Data(["curve", "images seen", "ELBO in nats per image, mean", "least", "greatest"], rows)
+    return _picture(paint, alt, "elbo", data)
 
 
-def code_scatter(points: Array, classes: Array, names: Sequence[str], labels: tuple[str, str], alt: str) -> Picture:
+def code_scatter(
+    points: Array, classes: Array, names: Sequence[str], labels: tuple[str, str], name: str, alt: str
+) -> Picture:
     """Codes [m, 2] coloured by class; `classes` holds an index into `names`, −1 for the classes not named."""
 
     def paint(axes: Axes, theme: Theme) -> None:
@@ -154,7 +188,8 @@ def code_scatter(points: Array, classes: Array, names: Sequence[str], labels: tu
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_locator(MaxNLocator(5))
 
-    return _picture(paint, alt)
+    rows = [[x, y, names[k] if k >= 0 else "another"] for (x, y), k in zip(points, classes, strict=True)]
+    return _picture(paint, alt, name, Data([*labels, "class"], rows))
 
 
 def class_histogram(fake: Array, real: Array, names: Sequence[str], top: float, colour: int, alt: str) -> Picture:
@@ -175,7 +210,57 @@ def class_histogram(fake: Array, real: Array, names: Sequence[str], top: float, 
         axes.legend(loc="upper right", ncols=2, frameon=False, labelcolor=theme.ink, fontsize=8)
         _class_axis(axes, names)
 
-    return _picture(paint, alt)
+    columns = ["class", "samples", "training images", "share of samples (%)", "share of training images (%)"]
+    rows = [[names[k], fake[k], real[k], *(of[i] for of in shares)] for i, k in enumerate(order)]
+    return _picture(paint, alt, "", Data(columns, rows))
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a model fared: the curve of each seed, the one through the middle of them, and where seeds diverged."""
+
+    label: str
+    colour: int
+    seeds: Sequence[int]
+    curves: Sequence[Points]
+    middle: Points
+    ends: Points
+
+
+def quality_curves(courses: Sequence[Course], axis: str, floor: float | None, name: str, alt: str) -> Picture:
+    """The Fréchet distance of every model over images or seconds: seeds faint, a cross at an end.
+
+    `floor` is what real images have of it, if that is known.
+    """
+    places = sorted({x for course in courses for xs, _ in course.curves for x in xs})
+
+    def paint(axes: Axes, theme: Theme) -> None:
+        for k, course in enumerate(courses):
+            style: dict[str, Any] = {"color": _family(course.colour, theme), "marker": CLASS_MARKS[k % 5][0]}
+            for x, y in course.curves if len(course.curves) > 1 else ():
+                axes.plot(x, y, color=style["color"], alpha=0.45, linewidth=0.8)
+            lines = "--" if k >= len(FAMILY_COLOURS) else "-"
+            axes.plot(*course.middle, **style, markersize=3.4, linewidth=1.5, linestyle=lines, label=course.label)
+            axes.plot(*course.ends, color=theme.ink, marker="X", markersize=6, linestyle="", zorder=3)
+        if floor is not None:
+            axes.axhline(floor, color=theme.muted, linewidth=1, linestyle=":", label="real images")
+        _log_axis(axes, places or [0.0, 1.0], axis, clock if axis.startswith("seconds") else compact)
+        floors = [] if floor is None else [floor]
+        _value_axis(axes, [np.array([y for course in courses for _, ys in course.curves for y in ys] + floors)])
+        axes.set_ylabel("Fréchet distance at the looks")
+        if len(courses) <= _LEGEND:
+            axes.figure.legend(
+                loc="outside lower center", ncols=4, frameon=False, labelcolor=theme.ink, fontsize=8, handlelength=1.6
+            )
+
+    rows = [
+        [course.label, seed, x, y]
+        for course in courses
+        for seed, curve in zip(course.seeds, course.curves, strict=True)
+        for x, y in zip(*curve, strict=True)
+    ]
+    data = Data(["model", "seed", axis, "Fréchet distance"], rows)
+    return _picture(paint, alt, name, data, _LARGE)
 
 
 def confusion_matrix(counts: Array, names: Sequence[str], labels: tuple[str, str], colour: int, alt: str) -> Picture:
@@ -227,26 +312,36 @@ def stretches(x: Sequence[float], y: Sequence[float], most: int = 160) -> tuple[
     return np.bincount(where, position) / n, np.bincount(where, value) / n, low, high
 
 
-def _picture(paint: Callable[[Axes, Theme], None], alt: str) -> Picture:
+def _picture(
+    paint: Callable[[Axes, Theme], None],
+    alt: str,
+    name: str = "",
+    data: Data | None = None,
+    size: tuple[float, float] = PANEL,
+) -> Picture:
     """Draw once for each theme."""
-    light, dark = (data_uri(_svg(paint, theme), "image/svg+xml") for theme in THEMES)
-    return Picture(light, dark, alt)
+    (light, png), (dark, _) = (_drawn(paint, theme, size) for theme in THEMES)
+    width, height = (round(100 * inches) for inches in size)
+    shown, in_dark = (data_uri(svg, "image/svg+xml") for svg in (light, dark))
+    return Picture(shown, in_dark, alt, name, data, png, width, height)
 
 
-def _svg(paint: Callable[[Axes, Theme], None], theme: Theme) -> bytes:
-    """One figure as SVG bytes, the same ones every time."""
-    file = io.BytesIO()
+def _drawn(paint: Callable[[Axes, Theme], None], theme: Theme, size: tuple[float, float]) -> tuple[bytes, bytes]:
+    """One figure as SVG and, of the light theme, as PNG: the same bytes every time."""
+    svg, png = io.BytesIO(), io.BytesIO()
     with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
         # A name in Chinese is missing in DejaVu Sans only; the reader's browser has it.
         warnings.filterwarnings("ignore", message="Glyph")
-        figure = Figure(figsize=PANEL, layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
         _dress(axes, theme)
         paint(axes, theme)
-        # Dots per inch matter for the rasterised points of scatters only.
-        figure.savefig(file, format="svg", transparent=True, dpi=220, metadata={"Date": None, "Creator": None})
+        # Of an SVG, dots per inch matter for the rasterised points of scatters only.
+        figure.savefig(svg, format="svg", transparent=True, dpi=220, metadata={"Date": None, "Creator": None})
+        if theme is THEMES[0]:
+            figure.savefig(png, format="png", facecolor=theme.surface, dpi=220, metadata={"Software": None})
     # Laid out in DejaVu Sans, which ships with matplotlib and is wider than most, then set in the reader's own font.
-    return file.getvalue().replace(b"'DejaVu Sans'", _FONT.encode())
+    return svg.getvalue().replace(b"'DejaVu Sans'", _FONT.encode()), png.getvalue()
 
 
 def _dress(axes: Axes, theme: Theme) -> None:
@@ -282,6 +377,24 @@ def _images_axis(axes: Axes, seen: Sequence[float]) -> None:
 
     `seen` are all points of the report, so that the same place means the same time in every panel.
     """
+    _log_axis(axes, seen, "images seen", compact)
+
+
+def clock(seconds: float) -> str:
+    """A duration as short as an axis wants it.
+
+    >>> clock(0), clock(0.5), clock(100), clock(7200)
+    ('0', '0.5 s', '100 s', '2 h')
+    """
+    if seconds == 0:
+        return "0"
+    if seconds < 1000:
+        return f"{seconds:.2g} s" if seconds < 100 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.2g} min" if seconds < 3600 else f"{seconds / 3600:.2g} h"
+
+
+def _log_axis(axes: Axes, seen: Sequence[float], label: str, written: Callable[[float], str]) -> None:
+    """A logarithm that has a place for 0, from there to the last of `seen`."""
     positive = [x for x in seen if x > 0] or [1.0]
     first, last = min(positive), max(positive)
     axes.set_xscale("symlog", linthresh=first, linscale=0.35)
@@ -289,9 +402,9 @@ def _images_axis(axes: Axes, seen: Sequence[float]) -> None:
     ticks = decades if len(decades) > 1 else sorted({first, math.sqrt(first * last), last})
     axes.xaxis.set_major_locator(FixedLocator([0.0, *ticks] if 0 in seen else ticks))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: compact(x)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: written(x)))
     axes.set_xlim(0 if 0 in seen else first / 1.05, last * 1.08)
-    axes.set_xlabel("images seen")
+    axes.set_xlabel(label)
 
 
 def _value_axis(axes: Axes, bounds: Sequence[Floats]) -> None:

@@ -13,6 +13,10 @@ TERMS: dict[str, str] = {
         "is tested: of twenty such tests, expect one. The verdicts are corrected for the number of their pairs, and "
         "nothing else is, so read a single surprise among many tests with care."
     ),
+    "images_a_second": (
+        "Images seen in a second of training, without the looks. Runs that were trained at the same time on one "
+        "machine had to share it."
+    ),
     "win": (
         "All of this at once: a test over training seeds finds a difference in the Fréchet distance (p ≤ .05 after "
         "Holm's correction); the gap is larger than the noise of the measure; the order holds in most extractors of "

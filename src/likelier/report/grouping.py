@@ -1,6 +1,7 @@
 """Which runs are seeds of one another, and which may stand on one page at all."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,6 +26,12 @@ class Group:
     def seeds(self) -> list[int]:
         """The seeds, in order."""
         return [run.seed for run in self.runs]
+
+    @property
+    def troubles(self) -> list[str]:
+        """What went wrong, in words that stand beside its name wherever that is shown."""
+        count = Counter(run.trouble for run in self.runs if run.trouble)
+        return [what if n == len(self.runs) else f"{n} of {len(self.runs)} {what}" for what, n in count.items()]
 
 
 def group_runs(runs: Sequence[Run], models: Sequence[str] | None = None) -> list[Group]:

@@ -14,6 +14,8 @@ PLURALS: dict[Outcome, tuple[str, str]] = {
     "disqualified": ("disqualification", "disqualifications"),
     "no verdict": ("pair without a verdict", "pairs without a verdict"),
 }
+UNFOLDED = 3
+"""Pairs that the first screen has room for."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,15 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Judging:
-    """The section: what it comes to in a sentence, and the pairs; they are folded where none can have a verdict."""
+    """The section: what it comes to in a sentence, and the pairs.
+
+    They are folded where none can have a verdict, and where they are many; `short` then has a line for each outcome.
+    """
 
     lead: str
     pairs: tuple[Judgement, ...]
     folded: bool
+    short: tuple[tuple[Outcome, str], ...] = ()
 
 
 def judging(groups: Sequence[Group]) -> Judging:
@@ -45,7 +51,31 @@ def judging(groups: Sequence[Group]) -> Judging:
     few = len(min(groups, key=lambda group: len(group.runs)).runs) < FEW
     too_few = few and all(verdict.outcome == "no verdict" for verdict in found)
     lead = _too_few(groups) if too_few else _counted(found)
-    return Judging(lead, tuple(_judgement(one, sides[one.a], sides[one.b]) for one in found), too_few)
+    pairs = tuple(_judgement(one, sides[one.a], sides[one.b]) for one in found)
+    short = () if too_few or len(found) <= UNFOLDED else _short(found)
+    return Judging(lead, pairs, too_few or bool(short), short)
+
+
+def _short(found: Sequence[Verdict]) -> tuple[tuple[Outcome, str], ...]:
+    """Who came out how against whom, an outcome after another.
+
+    >>> from likelier.verdict import Contender, judge
+    >>> _short(judge([Contender(name, tuple(range(n, n + 9))) for n, name in ((1, "a"), (20, "b"), (40, "c"))]))
+    (('win', 'a beats b and c; b beats c'),)
+    """
+    verbs: dict[Outcome, str] = {"win": "beats", "disqualified": "copies, so it has not beaten"}
+    lines: dict[Outcome, dict[str, list[str]]] = {}
+    for one in found:
+        first = one.better or one.a
+        lines.setdefault(one.outcome, {}).setdefault(first, []).append(one.b if first == one.a else one.a)
+    return tuple(
+        (
+            outcome,
+            "; ".join(f"{first} {verbs.get(outcome, 'and')} {listed(rest)}" for first, rest in lines[outcome].items()),
+        )
+        for outcome in PLURALS
+        if outcome in lines
+    )
 
 
 def _too_few(groups: Sequence[Group]) -> str:

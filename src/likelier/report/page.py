@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -15,19 +16,23 @@ from markupsafe import Markup
 
 from likelier.collapse import collapse_warnings
 from likelier.report import figures
+from likelier.report.beside import links, named
+from likelier.report.bound import bounded
 from likelier.report.claims import claims_section
 from likelier.report.confusion import confusions
 from likelier.report.copies import copies
 from likelier.report.figures import Picture, Points
+from likelier.report.glance import glance
 from likelier.report.glossary import TERMS
 from likelier.report.grouping import Group, absent
 from likelier.report.judging import judging
 from likelier.report.neighbours import neighbours
 from likelier.report.pixels import Bitmap, bitmap, halves, thinned, tiled
-from likelier.report.reading import OLDER, Array, Run
+from likelier.report.quality import quality
+from likelier.report.reading import OLDER, Array, Pixels, Run
 from likelier.report.standing import listed
 from likelier.report.steadiness import steadiness
-from likelier.report.table import Footnotes, in_words, number, sections
+from likelier.report.table import Footnotes, costs, in_words, number, sections
 from likelier.report.walks import interpolations, manifolds, traversals
 
 _WIDE = 1104
@@ -36,6 +41,8 @@ _FRAMES = 16
 _ROWS = 9
 _NAMED_CLASSES = 10
 _NAMED_MODELS = 12
+_FEW_NOTES, _BRIEF = 4, 60
+"""Warnings that are told before they are asked for, and letters of each."""
 _COUNTS = ("class_counts_fake", "class_counts_real")
 
 
@@ -87,8 +94,16 @@ class Panels:
     why_not: str
 
 
-def render(groups: Sequence[Group], *, title: str, command: str, declared: bool) -> str:
-    """The whole page as HTML; `declared` as in `write_report`."""
+@dataclass(frozen=True)
+class Page:
+    """The page as HTML, and the files of its figures by name."""
+
+    html: str
+    files: Mapping[str, bytes]
+
+
+def render(groups: Sequence[Group], *, title: str, command: str, declared: bool, folder: str) -> Page:
+    """The whole page; `declared` as in `write_report`, `folder` the name of the one for its figures."""
     environment = Environment(
         loader=PackageLoader("likelier.report", "."),
         autoescape=True,
@@ -99,11 +114,14 @@ def render(groups: Sequence[Group], *, title: str, command: str, declared: bool)
     environment.filters["count"] = lambda n: number(n, 0)
     style, script = _style(), _asset("report.js")
     footnotes = Footnotes()
-    table = sections(groups, footnotes)
+    table, cost_notes = sections(groups, footnotes), Footnotes()
+    notes = _warnings(groups)
     names = _class_names(groups)
     seen = _seen(groups)
     steady = steadiness(groups)
-    return environment.get_template("template.html.j2").render(
+    return _filled(
+        environment,
+        folder,
         title=title,
         command=command,
         policy=_policy(style, script),
@@ -115,7 +133,9 @@ def render(groups: Sequence[Group], *, title: str, command: str, declared: bool)
         judging=judging(groups),
         declared=declared,
         claims=claims_section(groups),
-        warnings=_warnings(groups),
+        warnings=notes,
+        warned=_in_short(notes),
+        glance=glance(groups),
         table=table,
         references={name for section in table for row in section.rows for name, _ in row.references},
         over_seeds=in_words(groups),
@@ -124,6 +144,9 @@ def render(groups: Sequence[Group], *, title: str, command: str, declared: bool)
         shared=_shared(groups),
         copies=copies(groups),
         neighbours=neighbours(groups),
+        quality=quality(groups),
+        costs=costs(groups, cost_notes),
+        cost_notes=cost_notes.reasons,
         training=_training(groups),
         reconstructions=[_reconstructions(group, len(groups)) for group in groups],
         losses=[_losses(group, seen) for group in groups],
@@ -139,6 +162,14 @@ def render(groups: Sequence[Group], *, title: str, command: str, declared: bool)
         settings=_side_by_side([[run.settings for run in group.runs] for group in groups]),
         environments=_side_by_side([[run.environment for run in group.runs] for group in groups]),
     )
+
+
+def _filled(environment: Environment, folder: str, **context: Any) -> Page:
+    """The template with what it is given, and every figure among that as a file."""
+    shown, files = named(context)
+    environment.filters["links"] = lambda figure: links(figure, folder)
+    template = environment.get_template("template.html.j2")
+    return Page(bounded(shown, lambda fitting: template.render(fitting, folder=folder)), files)
 
 
 def _asset(name: str) -> str:
@@ -202,6 +233,13 @@ def _warnings(groups: Sequence[Group]) -> list[Note]:
     return [*notes, *(Note("all runs", text, False) for text in _unequal(_runs(groups)))]
 
 
+def _in_short(notes: Sequence[Note]) -> str:
+    """The beginnings of the warnings, in a line or two."""
+    first = [f"{note.who}: {re.split('[:;]', note.text)[0][:_BRIEF]}" for note in notes[:_FEW_NOTES]]
+    rest = len(notes) - len(first)
+    return "; ".join(first) + (f"; and {rest} more" if rest > 0 else "")
+
+
 def _said_once(said: Sequence[tuple[Group, Run, str]]) -> list[Note]:
     """The same words about several seeds of a family as one note."""
     found: dict[tuple[str, str], list[int]] = {}
@@ -224,7 +262,7 @@ def _run_warnings(run: Run) -> list[str]:
     status = {
         "diverged": f"diverged{message}",
         "unfinished": f"{f'failed{message}' if message else 'still training or interrupted'}: what is shown is the run "
-        "so far",
+        f"so far, {number(run.images or 0, 0)} of {number(run.budget, 0)} images",
         "finished": "",
     }[run.status]
     found = [status] if status else []
@@ -301,7 +339,8 @@ def _shared(groups: Sequence[Group]) -> list[Strip]:
     rows, columns = 2, 16
 
     def strip(group: Group | None, images: Array, alt: str) -> Strip:
-        return Strip(group, bitmap(tiled(images, rows=rows, columns=columns), fit=912), alt, "")
+        picture = bitmap(tiled(images, rows=rows, columns=columns), fit=912, name="" if group else "real", alt=alt)
+        return Strip(group, picture, alt, "")
 
     real = next((run.figures["real"] for run in _runs(groups) if "real" in run.figures), None)
     strips = [] if real is None else [strip(None, real, f"{min(len(real), rows * columns)} real training images")]
@@ -330,7 +369,13 @@ def _frames(group: Group, fit: int) -> Series:
     if run is None:
         return Series(group, group.runs[0].seed, (), None, "The run holds no samples.")
     frames = thinned(run.samples, _FRAMES)
-    return Series(group, run.seed, tuple(Moment(f.images, bitmap(f.pixels, fit=fit)) for f in frames), None, "")
+    return Series(group, run.seed, tuple(_moment(group, "Samples", f.images, f.pixels, fit) for f in frames), None, "")
+
+
+def _moment(group: Group, what: str, images: int, pixels: Pixels, fit: int) -> Moment:
+    """One picture of a series, with its place in time as its name."""
+    alt = f"{what} of {group.label} after {number(images, 0)} images"
+    return Moment(images, bitmap(pixels, fit=fit, name=f"{images:09d}-images", alt=alt))
 
 
 def _merged(points: Sequence[int]) -> list[int]:
@@ -354,8 +399,9 @@ def _reconstructions(group: Group, families: int) -> Series:
     if run is None:
         return Series(group, group.runs[0].seed, (), None, _why_no_reconstructions(group))
     frames = thinned(run.reconstructions, _ROWS)
-    moments = tuple(Moment(frame.images, bitmap(halves(frame)[1], fit=440)) for frame in frames)
-    return Series(group, run.seed, moments, bitmap(halves(frames[-1])[0], fit=440), "")
+    moments = tuple(_moment(group, "Reconstructions", frame.images, halves(frame)[1], 440) for frame in frames)
+    alt = "Test images that are to be reconstructed"
+    return Series(group, run.seed, moments, bitmap(halves(frames[-1])[0], fit=440, name="originals", alt=alt), "")
 
 
 def _why_no_reconstructions(group: Group) -> str:
@@ -383,7 +429,7 @@ def _losses(group: Group, seen: Sequence[float]) -> Panels:
     first = group.runs[0]
     seeds = "" if len(group.runs) == 1 else f"; other seeds faint ({len(group.runs) - 1})"
     pictures = [_loss(group, player, seen) for player in first.players]
-    held_out = [curve for run in group.runs if len((curve := _curve(run.evaluations, "elbo"))[0])]
+    held_out = {run.seed: curve for run in group.runs if len((curve := _curve(run.evaluations, "elbo"))[0])}
     if held_out:
         pictures.append(_bound(group, held_out, seen))
     why_not = "" if pictures else "No losses were logged."
@@ -396,14 +442,16 @@ def _loss(group: Group, player: str, seen: Sequence[float]) -> Picture:
     values = [y for y in curves[0][1] if math.isfinite(y)]
     course = f"from {values[0]:.4g} to {values[-1]:.4g}" if values else "no finite value"
     alt = f"Loss of the player {player} of {group.label} over images seen: {course}"
-    return figures.loss_curves([c for c in curves if len(c[0])], seen, group.index, player, alt)
+    logged = {run.seed: curve for run, curve in zip(group.runs, curves, strict=True) if len(curve[0])}
+    return figures.loss_curves(list(logged.values()), list(logged), seen, group.index, player, alt)
 
 
-def _bound(group: Group, held_out: Sequence[Points], seen: Sequence[float]) -> Picture:
+def _bound(group: Group, held_out: Mapping[int, Points], seen: Sequence[float]) -> Picture:
     """Held-out ELBO over training, with that of the training batches if it was logged."""
-    training = _curve(group.runs[0].training, "elbo")
-    alt = f"ELBO of {group.label} on held-out images over images seen, last {held_out[0][1][-1]:.4g} nats per image"
-    return figures.bound_curves(held_out, training if len(training[0]) else None, seen, group.index, alt)
+    training, curves = _curve(group.runs[0].training, "elbo"), list(held_out.values())
+    alt = f"ELBO of {group.label} on held-out images over images seen, last {curves[0][1][-1]:.4g} nats per image"
+    shown = training if len(training[0]) else None
+    return figures.bound_curves(curves, list(held_out), shown, seen, group.index, alt)
 
 
 def _curve(lines: Sequence[Mapping[str, float]], key: str) -> Points:
@@ -471,7 +519,7 @@ def _code_picture(group: Group, codes: Array, classes: Array, shown: Sequence[st
     labels = [f"dimension {k + 1} (variance {variance[k]:.2g})" for k in widest]
     which = "the two code dimensions" if codes.shape[1] == 2 else "the two code dimensions of the largest variance"
     alt = f"Codes of test images under {group.label} by class, in {which}, {listed([str(k + 1) for k in widest])}"
-    return figures.code_scatter(codes[:, widest], classes, shown, (labels[0], labels[1]), alt)
+    return figures.code_scatter(codes[:, widest], classes, shown, (labels[0], labels[1]), "dimensions", alt)
 
 
 def _plane_picture(group: Group, run: Run, classes: Array, shown: Sequence[str]) -> Picture:
@@ -480,7 +528,7 @@ def _plane_picture(group: Group, run: Run, classes: Array, shown: Sequence[str])
     shares = [f" ({100 * share:.1f}% of variance)" for share in explained[:2]]
     labels = [f"component {i + 1}{shares[i] if len(shares) == 2 else ''}" for i in range(2)]
     alt = f"Codes of test images under {group.label} by class, in their PCA plane: {labels[0]}, {labels[1]}"
-    return figures.code_scatter(run.figures["codes_pca"][:, :2], classes, shown, (labels[0], labels[1]), alt)
+    return figures.code_scatter(run.figures["codes_pca"][:, :2], classes, shown, (labels[0], labels[1]), "pca", alt)
 
 
 def _legend(groups: Sequence[Group], names: Sequence[str]) -> dict[str, Any]:

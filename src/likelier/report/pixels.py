@@ -15,14 +15,21 @@ GAP = 64
 
 @dataclass(frozen=True)
 class Bitmap:
-    """A pixel image as the page shows it: enlarged to `width` × `height` by whole or half steps."""
+    """A pixel image as the page shows it: enlarged to `width` × `height` by whole or half steps.
+
+    `name` is what its file is called among those of its section and model, `alt` what it shows, and
+    `files` are the names of its files, once they have some.
+    """
 
     src: str
     width: int
     height: int
+    name: str = ""
+    alt: str = ""
+    files: tuple[str, ...] = ()
 
 
-def bitmap(pixels: Pixels, *, fit: int) -> Bitmap:
+def bitmap(pixels: Pixels, *, fit: int, name: str = "", alt: str = "") -> Bitmap:
     """A PNG as a data URI, shown as large as fits `fit` CSS pixels in width.
 
     Steps of a half keep the enlarged pixels equal on screens of two device pixels to a CSS pixel.
@@ -31,7 +38,8 @@ def bitmap(pixels: Pixels, *, fit: int) -> Bitmap:
     scale = max(1.0, (2 * fit // width) / 2)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG", optimize=True)
-    return Bitmap(data_uri(file.getvalue(), "image/png"), round(width * scale), round(height * scale))
+    src = data_uri(file.getvalue(), "image/png")
+    return Bitmap(src, round(width * scale), round(height * scale), name, alt)
 
 
 def data_uri(content: bytes, kind: str) -> str:

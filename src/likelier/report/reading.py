@@ -37,6 +37,10 @@ _BROKEN = (
 """What numpy, Pillow and json raise on files that are not what their name says."""
 
 
+_COLLAPSES = ("posterior collapse", "mode collapse")
+"""How the warnings begin that say that there is nothing to be had from a model."""
+
+
 @dataclass(frozen=True)
 class Measure:
     """One number of `measures.json`; `value` is None where the measure does not apply, and `why_not` says why."""
@@ -77,6 +81,7 @@ class Run:
     environment: Mapping[str, Any]
     training: tuple[Line, ...]
     evaluations: tuple[Line, ...]
+    timing: tuple[Line, ...]
     samples: tuple[Frame, ...]
     reconstructions: tuple[Frame, ...]
     status: Status
@@ -88,8 +93,17 @@ class Run:
     measures: Mapping[str, Measure]
     measured: bool
     warnings: tuple[str, ...]
+    looks: Mapping[str, float]
     figures: Mapping[str, Array]
     notes: tuple[str, ...]
+
+    @property
+    def trouble(self) -> str:
+        """What became of a training that went wrong, in a word; nothing of any other."""
+        if self.status == "diverged":
+            return "diverged"
+        collapsed = any(text.lower().startswith(_COLLAPSES) for text in self.warnings)
+        return "collapsed" if collapsed else "failed" if self.status == "unfinished" and self.message else ""
 
     @property
     def players(self) -> list[str]:
@@ -119,8 +133,9 @@ def read_run(path: Path) -> Run:
     """Read a run folder; InputError if it is none, a note in the run for every other file that cannot be used."""
     config = _config(path)
     notes: list[str] = []
-    lines: tuple[Line, ...] = _optional(path / "metrics.jsonl", _lines, (), notes)
-    timing: tuple[Line, ...] = _optional(path / "timing.jsonl", _lines, (), notes)
+    begun = _has_just_begun(path)
+    lines: tuple[Line, ...] = _optional(path / "metrics.jsonl", _lines, (), notes, absent_is_fine=begun)
+    timing: tuple[Line, ...] = _optional(path / "timing.jsonl", _lines, (), notes, absent_is_fine=begun)
     done: dict[str, Any] = _optional(path / "done", _object, {}, notes, absent_is_fine=True)
     failed: dict[str, Any] = _optional(path / "failed.json", _object, {}, notes, absent_is_fine=True)
     measured = _optional(path / "measures.json", _measures, None, notes, absent_is_fine=True)
@@ -138,7 +153,8 @@ def read_run(path: Path) -> Run:
         environment=_optional(path / "environment.json", _object, {}, notes),
         training=training,
         evaluations=tuple(line for line in lines if line.get("evaluation")),
-        samples=_optional(path / "samples", _frames, (), notes),
+        timing=timing,
+        samples=_optional(path / "samples", _frames, (), notes, absent_is_fine=begun),
         reconstructions=_optional(path / "reconstructions", _frames, (), notes, absent_is_fine=True),
         status=_status(done),
         message=str(done.get("message") or failed.get("message") or ""),
@@ -149,6 +165,7 @@ def read_run(path: Path) -> Run:
         measures=measured.measures if measured else {},
         measured=measured is not None,
         warnings=measured.warnings if measured else (),
+        looks=measured.looks if measured else {},
         figures=_optional(path / "figures.npz", _arrays, {}, notes, absent_is_fine=measured is None),
         notes=tuple(notes),
     )
@@ -174,6 +191,13 @@ def _config(path: Path) -> dict[str, Any]:
                 "train it again"
             )
     return config
+
+
+def _has_just_begun(path: Path) -> bool:
+    """Whether the training may be so young that it has nothing to show, of which nothing can be missing."""
+    return (path / "environment.json").exists() and not any(
+        (path / name).exists() for name in ("done", "measures.json", "failed.json")
+    )
 
 
 def _beside_settings(config: Mapping[str, Any]) -> dict[str, str]:
@@ -291,6 +315,7 @@ class _Measured:
 
     conditions: Mapping[str, Any]
     measures: Mapping[str, Measure]
+    looks: Mapping[str, float]
     warnings: tuple[str, ...]
 
 
@@ -308,6 +333,7 @@ def _measures(path: Path, notes: list[str]) -> _Measured | None:
     return _Measured(
         conditions=dict(content.get("conditions") or {}),
         measures={measure.key: measure for measure in measures},
+        looks=_numbers(content.get("looks")),
         warnings=tuple(str(warning) for warning in content.get("warnings") or ()),
     )
 

@@ -13,6 +13,8 @@
     frames: [...figure.querySelectorAll("img")],
     at: figure.querySelector(".at"),
   }));
+  // Of reconstructions every point is shown where the slider rests, at its end, and a single one on the way there.
+  const growths = [...document.querySelectorAll(".growth")].map((table) => [...table.querySelectorAll("tr[data-images]")]);
   let timer = null;
 
   function show(index) {
@@ -23,6 +25,10 @@
       const current = reached.at(-1) ?? frames[0];
       for (const frame of frames) frame.hidden = frame !== current;
       at.textContent = spaced(current.dataset.images);
+    }
+    for (const rows of growths) {
+      const current = rows.filter((row) => Number(row.dataset.images) <= now).at(-1) ?? rows[0];
+      for (const row of rows) row.hidden = index < points.length - 1 && row !== current;
     }
     seek.value = index;
     seek.setAttribute("aria-valuetext", `${spaced(now)} images seen`);

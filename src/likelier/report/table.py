@@ -91,7 +91,7 @@ class Footnotes:
 
 
 def sections(groups: Sequence[Group], footnotes: Footnotes) -> list[Section]:
-    """The table, costs last."""
+    """The table of measures."""
     present = dict.fromkeys(key for group in groups for run in group.runs for key in run.measures)
     wanted = set(present) | {PARTNERS[key] for key in present if key in PARTNERS}
     known = {key for keys in SECTIONS.values() for key in keys}
@@ -100,7 +100,7 @@ def sections(groups: Sequence[Group], footnotes: Footnotes) -> list[Section]:
         Section(title, tuple(_measure_row(key, groups, footnotes) for key in keys if key in wanted))
         for title, keys in plan.items()
     ]
-    return [*(section for section in found if section.rows), _costs(groups, footnotes)]
+    return [section for section in found if section.rows]
 
 
 def number(value: float, decimals: int) -> str:
@@ -288,16 +288,32 @@ def _count(value: float) -> str:
     return number(value, 0)
 
 
-def _costs(groups: Sequence[Group], footnotes: Footnotes) -> Section:
-    """What the numbers above cost."""
+def costs(groups: Sequence[Group], footnotes: Footnotes) -> list[Section]:
+    """What the figures of the table cost."""
     rows = [
-        _cost_row("Training time", "seconds", groups, lambda run: run.seconds, seconds, footnotes),
+        _cost_row("Parameters", "parameters", groups, lambda run: run.parameters, _count, footnotes),
         _cost_row("Images seen", "images", groups, lambda run: run.images, _count, footnotes),
+        _cost_row("Training time", "seconds", groups, lambda run: run.seconds, seconds, footnotes),
+        _cost_row("Images a second", "images_a_second", groups, _images_a_second, _count, footnotes),
     ]
-    if any(run.parameters is not None for group in groups for run in group.runs):
-        rows.append(_cost_row("Parameters", "parameters", groups, lambda run: run.parameters, _count, footnotes))
+    devices = tuple(Cell(", ".join(dict.fromkeys(map(_device, group.runs)))) for group in groups)
     finished = tuple(_finished(group) for group in groups)
-    return Section("Cost", (*rows, Row("Runs finished", "", "", TERMS["finished"], finished, ())))
+    rows += [Row("Device", "", "", "", devices, ()), Row("Runs finished", "", "", TERMS["finished"], finished, ())]
+    return [Section("", tuple(rows))]
+
+
+def _images_a_second(run: Run) -> float | None:
+    """How fast it was trained, looks and measures apart."""
+    return run.images / run.seconds if run.images and run.seconds else None
+
+
+def _device(run: Run) -> str:
+    """What it was trained on, with how many of its cores."""
+    name, threads = run.environment.get("device_name"), run.environment.get("threads")
+    if name is None:
+        return "not recorded"
+    cpu = run.environment.get("device") == "cpu" and isinstance(threads, int)
+    return f"{name}, {threads} thread{'s' * (threads != 1)}" if cpu else str(name)
 
 
 def _cost_row(
