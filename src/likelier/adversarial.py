@@ -139,7 +139,8 @@ class Adversarial(Family):
     def quantile_of(self, label: int) -> Float[Tensor, ""]:
         """The last coordinate of a code of this class: the normal quantile in the middle of the class's share."""
         bounds = torch.cat([self.last_of_class.new_zeros(1), self.last_of_class]).double()
-        return torch.special.ndtri(bounds[label : label + 2].mean()).to(self.prior().mean)
+        quantile: Tensor = torch.special.ndtri(bounds[label : label + 2].mean())
+        return quantile.to(self.prior().mean)
 
     @torch.no_grad()
     def sample(

@@ -16,7 +16,7 @@ different models can be looked at side by side. `decode(z)` is the image there. 
 - `images` [rows, columns, c, h, w]: uint8; the image in row j and column i is of the i-th of `columns` even steps of u
   and the j-th of `rows` even steps of v, the least first, both ends included.
 - `codes` [m, 2], `labels` [m]: the mean codes of test images as (u, v), and their classes; none without an encoder.
-- `explained` [2]: what share of the codes' variance lies along each axis, or of the first layer's effect; [0] if unknown.
+- `explained` [2]: the share of the codes' variance along each axis, or of the first layer's effect; [0] if unknown.
 
 Whoever decodes elsewhere, in a browser say, needs `origin`, `axes` and the decoder, and can check himself by `images`.
 

@@ -161,7 +161,7 @@ def _packed(picture: Pixels, most: int) -> tuple[str, int | None]:
     PNG keeps every pixel, and is smaller than WebP without loss for most grey images.
     """
     whole = io.BytesIO()
-    Image.fromarray(picture).save(whole, format="PNG", optimize=True)
+    Image.fromarray(picture).save(whole, format="PNG")
     if whole.tell() <= most:
         return data_uri(whole.getvalue(), "image/png"), None
     for quality in _QUALITIES:
