@@ -14,7 +14,7 @@ from torch import nn
 
 from likelier import load_images
 from likelier.atlas import HOW as WRITTEN
-from likelier.atlas import atlas_of, directions_of_most_effect, extent_of, grid, plane_through
+from likelier.atlas import atlas_of, extent_of, grid, plane_through
 from likelier.distributions import Normal, standard_normal
 from likelier.family import Family, build, configure, find, names
 from likelier.housekeeping import FILES
@@ -120,17 +120,6 @@ def test_the_plane_of_codes_agrees_with_scikit_learn(digits: Images) -> None:
     assert np.abs(atlas["axes"]) == pytest.approx(np.abs(expected.components_), abs=1e-5)
     assert atlas["origin"] == pytest.approx(expected.mean_, abs=1e-6)
     assert atlas["explained"] == pytest.approx(expected.explained_variance_ratio_, rel=1e-5)
-
-
-def test_directions_of_most_effect_are_those_that_a_matrix_was_built_of() -> None:
-    """A = U S Vᵀ with known V: the first two of V, as long as S says."""
-    v = torch.linalg.qr(normal(6, 6).double()).Q
-    s = torch.tensor([1.0, 9.0, 3.0, 0.5, 7.0, 2.0]).double()
-    a = torch.linalg.qr(normal(20, 6, seed=1).double()).Q @ torch.diag(s) @ v.T
-    axes, explained = directions_of_most_effect(a)
-    assert (axes @ v[:, [1, 4]]).abs() == pytest.approx(torch.eye(2).double(), abs=1e-9)
-    assert explained == pytest.approx([81 / float(s.square().sum()), 49 / float(s.square().sum())])
-    assert all(float(axis[axis.abs().argmax()]) > 0 for axis in axes)
 
 
 def test_a_plane_without_variance_is_a_random_one(digits: Images) -> None:

@@ -38,15 +38,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from likelier import metrics, rng
 from likelier.adversarial import Adversarial
 from likelier.codes import SCATTERED, codes_of
+from likelier.distributions import Normal
+from likelier.evidence import NoFigure
 from likelier.family import Decodes, Encodes, Family
 from likelier.images import Split, as_uint8
-from likelier.nn import linear_layers
 from likelier.threads import so_many
+from likelier.walks import Ground, first_layer, leading_directions
 from likelier.watch import has_standard_prior
 
 FORMAT = 1
@@ -134,11 +136,11 @@ def plane_of_free(family: Family, codes: Float[Tensor, "n d"] | None, free: int)
         axes = F.pad(torch.eye(free, dtype=torch.float64), (0, 0, 0, 2 - free))
         return Plane(origin, axes, "plane" if free == 2 else "line", shares(codes))
     if codes is not None:
-        found = metrics.principal_components(codes)
-        if bool(torch.isclose(found.directions.norm(dim=0), torch.ones(2).double()).all()):  # or codes do not vary
-            return Plane(codes.double().mean(0), found.directions.T, "pca", tuple(found.explained.tolist()))
-    elif (layer := first_layer(family, free)) is not None:
-        axes, explained = directions_of_most_effect(layer.weight[:, :free])
+        pca = metrics.principal_components(codes)
+        if bool(torch.isclose(pca.directions.norm(dim=0), torch.ones(2).double()).all()):  # or codes do not vary
+            return Plane(codes.double().mean(0), pca.directions.T, "pca", tuple(pca.explained.tolist()))
+    elif (found := directions_of_most_effect(family, free)) is not None:
+        axes, explained = found
         return Plane(beside(axes), axes, "first layer", explained)
     chance = torch.randn(free, 2, generator=rng.generator(0, "atlas"), dtype=torch.float64)
     axes = torch.linalg.qr(chance).Q.T
@@ -160,37 +162,18 @@ def shares(codes: Float[Tensor, "n d"] | None) -> tuple[float, ...]:
     return tuple(F.pad(variance / total, (0, 2 - len(variance))).tolist()) if total > 0 else ()
 
 
-def first_layer(family: Family, free: int) -> nn.Linear | None:
-    """The first fully connected layer that the code itself goes into, alone or before the class; None if none does."""
+def directions_of_most_effect(family: Family, free: int) -> tuple[Float[Tensor, "2 d"], tuple[float, ...]] | None:
+    """The two directions that move the first layer's output most, Eq. (4), and their shares; None if there are none."""
     assert isinstance(family, Decodes)
-    z = family.prior().sample(rng.generator(0, "atlas"), 2)
-    found: list[nn.Linear] = []
-
-    def look(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-        x = inputs[0]
-        if x.ndim == 2 and x.shape[1] >= free and torch.equal(x[:, :free], z[:, :free]):
-            assert isinstance(layer, nn.Linear)
-            found.append(layer)
-
-    hooks = [layer.register_forward_pre_hook(look) for layer in linear_layers(family)]
+    prior = family.prior()
+    assert isinstance(prior, Normal)
     try:
-        family.decode(z)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return found[0] if found else None
-
-
-def directions_of_most_effect(a: Float[Tensor, "m d"]) -> tuple[Float[Tensor, "2 d"], tuple[float, ...]]:
-    """The two directions that Az moves most along, and their shares of ‖A‖².
-
-    A direction and its opposite do the same: the one whose largest coefficient is positive is taken.
-    """
-    values, vectors = torch.linalg.eigh(a.double().T @ a.double())  # Eq. (4)
-    two = vectors.flip(1)[:, :2]
-    two = two * two.gather(0, two.abs().argmax(dim=0, keepdim=True)).sign()
-    total = float(values.sum())
-    return two.T, tuple((values.flip(0)[:2] / total).tolist()) if total > 0 else ()
+        shares, directions = leading_directions(
+            first_layer(Ground(family, prior, free, torch.zeros), prior.sample(rng.generator(0, "atlas")))
+        )
+    except NoFigure:
+        return None
+    return (directions[:2], tuple(shares[:2].tolist())) if len(directions) > 1 else None
 
 
 def extent_of(on_plane: Float[Tensor, "m 2"], flat: bool) -> tuple[tuple[float, float], tuple[float, float]]:
