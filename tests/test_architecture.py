@@ -30,6 +30,7 @@ ROOMS = [  # from the ground up: a room may import from those above it in this l
         "evidence",
         "codes",
         "modes",
+        "atlas",
         "walks",
         "neighbourhood",
         "confusion",

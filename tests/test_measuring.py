@@ -113,6 +113,10 @@ def test_figures_hold_what_the_report_draws(tmp_path: Path, reference: Reference
         assert arrays["codes_pca"].shape == (599, 2)
         assert arrays["class_counts_fake"].sum() == 599
         assert arrays["class_names"].tolist() == list("0123456789")
+    with np.load(run.path / "atlas.npz", allow_pickle=False) as arrays:
+        assert arrays["how"] == "line"
+        assert arrays["images"].shape == (1, 25, 1, 8, 8)
+        assert arrays["codes"].shape == (599, 2)
 
 
 def test_the_mean_formula_is_reported_as_posterior_collapse(tmp_path: Path, reference: Reference):

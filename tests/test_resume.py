@@ -179,8 +179,9 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path):
 def test_what_was_measured_of_an_earlier_state_is_forgotten(tmp_path: Path):
     run = train("vae", images=256, out=tmp_path / "run")
     (run.path / "done").unlink()
-    (run.path / "measures.json").write_text("{}")
+    for name in ("measures.json", "figures.npz", "atlas.npz"):
+        (run.path / name).write_text("{}")
     (run.path / "samples" / ".0000000000.png.a1b2c3d4").write_bytes(b"cut")
     resume(run)
-    assert not (run.path / "measures.json").exists()
+    assert not [path for name in ("measures.json", "*.npz") for path in run.path.glob(name)]
     assert not list(run.path.glob("samples/.*"))

@@ -196,6 +196,7 @@ READ_BY = {
     "drift.json": "runs",
     "measures.json": "runs",
     "figures.npz": "report",
+    "atlas.npz": "report",
 }
 
 

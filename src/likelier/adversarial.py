@@ -136,6 +136,12 @@ class Adversarial(Family):
         labels = torch.bucketize(quantile, self.last_of_class, right=True)
         return self.generate(z, labels.clamp(max=self.config.classes - 1))
 
+    def quantile_of(self, label: int) -> Float[Tensor, ""]:
+        """The last coordinate of a code of this class: the normal quantile in the middle of the class's share."""
+        bounds = torch.cat([self.last_of_class.new_zeros(1), self.last_of_class]).double()
+        quantile: Tensor = torch.special.ndtri(bounds[label : label + 2].mean())
+        return quantile.to(self.prior().mean)
+
     @torch.no_grad()
     def sample(
         self, n: int, generator: torch.Generator, labels: Int64[Tensor, " n"] | None = None

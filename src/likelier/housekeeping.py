@@ -22,10 +22,11 @@ ENDED = ("finished", "diverged")
 MOST_IMAGES = 1 << 62
 DEEPEST = 4
 """Folders below the one that is listed: runs/COMPARISON/runs/RUN, with one to spare."""
-RECORDS = ("config.json", "environment.json", "metrics.jsonl", "timing.jsonl", "done", "measures.json", "figures.npz")
+RECORDS = ("config.json", "environment.json", "metrics.jsonl", "timing.jsonl", "done")
+MEASURED = ("measures.json", "figures.npz", "atlas.npz")
 STATES = ("state.safetensors", "state.previous.safetensors", "drift.json", "failed.json", ".lock")
 LIKELIHOODS = ("likelihood.json", "likelihood.partial.safetensors", ".likelihood.json.lock")
-FILES = frozenset((*RECORDS, *STATES, *LIKELIHOODS))
+FILES = frozenset((*RECORDS, *MEASURED, *STATES, *LIKELIHOODS))
 """What likelier writes into the folder of a run, besides pictures."""
 PICTURES = ("samples", "reconstructions")
 PICTURE = re.compile(r"\d{10,}\.png")

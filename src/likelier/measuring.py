@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from likelier import rng
+from likelier.atlas import atlas_of
 from likelier.codes import CODE_MEASURES, SCATTERED, code_measures, codes_of, mean_kl, plane_of
 from likelier.collapse import collapse_warnings, posterior_collapse
 from likelier.errors import InputError
@@ -81,7 +82,7 @@ def measure(
     only: Collection[str] | None = None,
     on_stage: OnStage = lambda stage: None,
 ) -> dict[str, Any]:
-    """Measure a run's model and write `measures.json` and `figures.npz` into the run.
+    """Measure a run's model and write `measures.json`, `figures.npz` and `atlas.npz` into the run.
 
     With `only`, nothing but the named measures is computed, to the same figures, and nothing is written: what a run
     holds is all of its measures or none.
@@ -136,9 +137,13 @@ def measure(
     }
     if only is not None:
         return {**result, "only": list(keys)}
-    arrays = arrays_of(evidence)
-    write_json(run.path / "measures.json", result)
+    arrays, atlas = arrays_of(evidence), atlas_of(model, evidence.probe_test)
     write_arrays(run.path / "figures.npz", arrays)
+    if atlas is None:
+        (run.path / "atlas.npz").unlink(missing_ok=True)
+    else:
+        write_arrays(run.path / "atlas.npz", atlas)
+    write_json(run.path / "measures.json", result)  # the last: a run that has it has been measured, and has them all
     return result
 
 

@@ -292,6 +292,7 @@ class Run:
         for name in (
             "measures.json",
             "figures.npz",
+            "atlas.npz",
             "likelihood.json",
             "likelihood.partial.safetensors",
             "failed.json",

@@ -52,7 +52,7 @@ def contents(run: Path) -> dict[str, bytes | str]:
     """All of a run that must not depend on interruptions; what should not be left over is in it, too."""
     kept: dict[str, bytes | str] = {"state": Run.open(run).state().digest_without_clock()}
     for path in sorted(path for path in run.rglob("*") if path.is_file()):
-        if path.suffix == ".png" or path.name in ("metrics.jsonl", "config.json", "figures.npz"):
+        if path.suffix == ".png" or path.name in ("metrics.jsonl", "config.json", "figures.npz", "atlas.npz"):
             kept[str(path.relative_to(run))] = path.read_bytes()
         elif path.name == "measures.json":
             kept["measures"] = json.dumps([m["value"] for m in json.loads(path.read_text())["measures"]])

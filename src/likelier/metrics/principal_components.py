@@ -21,6 +21,8 @@ class PrincipalComponents(NamedTuple):
     """The coordinates of the centred codes along the first k directions, float64."""
     explained: Float[Tensor, " k"]
     """The share of the total variance along each direction, falling; all 0 if the codes do not vary."""
+    directions: Float[Tensor, "d k"]
+    """The directions themselves, of length 1, float64; 0 for one that few codes of many dimensions do not have."""
 
 
 def principal_components(codes: Float[Tensor, "n d"], k: int = 2) -> PrincipalComponents:
@@ -57,4 +59,4 @@ def principal_components(codes: Float[Tensor, "n d"], k: int = 2) -> PrincipalCo
         v = torch.where(values > 1e-12 * values[0], centred.mT @ v / values.sqrt(), 0)
     v = v * v.gather(0, v.abs().argmax(dim=0, keepdim=True)).sign()
     total = centred.square().sum()
-    return PrincipalComponents(centred @ v, values / total if total > 0 else torch.zeros_like(values))
+    return PrincipalComponents(centred @ v, values / total if total > 0 else torch.zeros_like(values), v)

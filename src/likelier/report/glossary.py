@@ -185,6 +185,22 @@ TERMS: dict[str, str] = {
         "the figure of real test images, beside it, is about the most that can be reached. It says nothing of "
         "variety: a model that makes one good image a class agrees perfectly."
     ),
+    "plane": (
+        "Every place on a map is a code, and the model makes an image of every code. What is shown is the nearest of "
+        "the images that were made when the model was measured, never a blend of two. A space of many dimensions has "
+        "endless planes, and a map is one of them: a point is where the code of a test image falls onto it. The code "
+        "itself may lie far off in the other dimensions, so the image there need not look like it."
+    ),
+    "places": (
+        "u goes to the right and v upwards, both in standard deviations of the prior, the bell curve that samples are "
+        "drawn from. The dashed rings are 1, 2 and 3 of them from its middle. The same place on two maps is as far "
+        "from the middle for both models, and nothing else: each has a latent space of its own."
+    ),
+    "first_layer": (
+        "Then no test image has a code that a plane could be laid through. Taken are the two directions that the "
+        "generator's first layer passes on most strongly (Shen and Zhou 2021, SeFa). The plane goes through the code "
+        "of one sample: 0, the middle of all codes, is a place that samples of many dimensions never come from."
+    ),
     "player": (
         "A network, or a part of one, with a loss of its own. A VAE is one player; in a GAN the discriminator "
         "and the generator play against each other, so neither loss need fall when the samples improve."

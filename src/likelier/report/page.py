@@ -16,6 +16,8 @@ from markupsafe import Markup
 
 from likelier.collapse import collapse_warnings
 from likelier.report import figures
+from likelier.report.atlas import atlas
+from likelier.report.atlas import legend as atlas_legend
 from likelier.report.beside import links, named
 from likelier.report.bound import bounded
 from likelier.report.claims import claims_section
@@ -112,13 +114,14 @@ def render(groups: Sequence[Group], *, title: str, command: str, declared: bool,
         lstrip_blocks=True,
     )
     environment.filters["count"] = lambda n: number(n, 0)
-    style, script = _style(), _asset("report.js")
+    style, script = _style(), _asset("report.js") + _asset("atlas.js")
     footnotes = Footnotes()
     table, cost_notes = sections(groups, footnotes), Footnotes()
     notes = _warnings(groups)
     names = _class_names(groups)
     seen = _seen(groups)
     steady = steadiness(groups)
+    classes = _on_maps(groups, names)
     return _filled(
         environment,
         folder,
@@ -158,6 +161,8 @@ def render(groups: Sequence[Group], *, title: str, command: str, declared: bool,
         manifolds=manifolds(groups),
         interpolations=interpolations(groups),
         confusions=confusions(groups, names),
+        maps=atlas(groups, classes),
+        entries=atlas_legend(classes),
         histograms=[_histogram(group, _top_share(groups)) for group in groups],
         settings=_side_by_side([[run.settings for run in group.runs] for group in groups]),
         environments=_side_by_side([[run.environment for run in group.runs] for group in groups]),
@@ -187,7 +192,7 @@ def _style() -> str:
     uses = [f".family-{i}{{color:var(--family-{i})}}" for i in range(len(figures.FAMILY_COLOURS))]
     uses += [f".class-{i}{{color:var(--class-{i})}}" for i in range(len(figures.CLASS_COLOURS))]
     dark = f"@media screen and (prefers-color-scheme:dark){{{schemes[1]}}}"
-    return "\n".join([_asset("report.css"), _asset("walks.css"), schemes[0], dark, *uses])
+    return "\n".join([_asset("report.css"), _asset("walks.css"), _asset("atlas.css"), schemes[0], dark, *uses])
 
 
 def _policy(style: str, script: str) -> str:
@@ -540,6 +545,12 @@ def _legend(groups: Sequence[Group], names: Sequence[str]) -> dict[str, Any]:
     named = _named(labels)
     entries = [(i % 10, figures.CLASS_MARKS[i % 5][1], _name(names, k)) for i, k in enumerate(named)]
     return {"entries": entries, "others": len(np.unique(labels)) - len(named)}
+
+
+def _on_maps(groups: Sequence[Group], names: Sequence[str]) -> dict[int, str]:
+    """The classes that have a colour on the maps of the atlas, by label; of all maps, which show the same images."""
+    labels = [run.atlas.labels for run in _runs(groups) if run.atlas is not None and len(run.atlas.labels)]
+    return {k: _name(names, k) for k in _named(labels[0])} if labels else {}
 
 
 def _top_share(groups: Sequence[Group]) -> float:

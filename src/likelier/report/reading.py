@@ -14,6 +14,7 @@ from PIL import Image
 
 from likelier.errors import InputError
 from likelier.files import opened, read_json, read_whole
+from likelier.report.atlas_file import Atlas, read_atlas
 
 Pixels = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
@@ -95,6 +96,7 @@ class Run:
     warnings: tuple[str, ...]
     looks: Mapping[str, float]
     figures: Mapping[str, Array]
+    atlas: Atlas | None
     notes: tuple[str, ...]
 
     @property
@@ -167,6 +169,7 @@ def read_run(path: Path) -> Run:
         warnings=measured.warnings if measured else (),
         looks=measured.looks if measured else {},
         figures=_optional(path / "figures.npz", _arrays, {}, notes, absent_is_fine=measured is None),
+        atlas=_optional(path / "atlas.npz", read_atlas, None, notes, absent_is_fine=True),
         notes=tuple(notes),
     )
 
