@@ -15,9 +15,11 @@ from PIL import Image
 
 from likelier import housekeeping
 from likelier.errors import InputError
+from likelier.measuring import write_arrays
 from likelier.report import write_report
 from likelier.report.data import Data
 from likelier.report.folder import MAKING, OWN, replacing, strangers
+from test_atlas import made_up
 from test_report import light_run, make_run
 
 NAMES = ("猫", "=HYPERLINK(1)", "a,b", 'c"d', "-5", "line\nbreak", *"6789")
@@ -41,6 +43,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (run / "metrics.jsonl").unlink()
         for frame in list((run / "samples").iterdir())[:-2]:
             frame.unlink()
+    smooth = np.linspace(0, 255, 32).astype(np.uint8) + np.zeros((25, 25, 3, 32, 32), np.uint8)
+    atlas = made_up(images=smooth + np.random.default_rng(0).integers(0, 16, smooth.shape, np.uint8))  # kept as WebP
+    write_arrays(runs[0] / "atlas.npz", atlas)
     models = ["../猫 ☃", "../../VAE", "vae"]
     return write_report(runs, folder / "report.html", title="", command="", models=models)
 
@@ -53,7 +58,7 @@ def test_every_figure_on_the_page_is_a_file_that_the_page_links_to(written: Path
     assert set(shown) == {
         found
         for name, found in files.items()
-        if name.endswith(".svg") or (name.endswith(".png") and name.replace(".png", ".svg") not in files)
+        if name.endswith((".svg", ".webp")) or (name.endswith(".png") and name.replace(".png", ".svg") not in files)
     }
     linked = re.findall(r'href="figures/([^"]+)"', html)
     assert len(set(linked)) == len(linked)
@@ -65,12 +70,17 @@ def test_every_figure_on_the_page_is_a_file_that_the_page_links_to(written: Path
 
 def test_names_are_safe_and_unique_and_the_index_tells_the_models(written: Path) -> None:
     files = content(written.parent / "figures")
-    assert all(re.fullmatch(r"[a-z0-9-]+\.(svg|png|csv)", name) for name in files if name != OWN)
+    assert all(re.fullmatch(r"[a-z0-9-]+\.(svg|png|webp|csv)", name) for name in files if name != OWN)
     models = {row[0]: row[2] for row in table(written.parent / "figures/index.csv")}
     assert models["samples-model-1.png"] == "../猫 ☃"
     assert models["samples-vae.png"] == "../../VAE"
     assert models["samples-vae-2.png"] == "vae"
     assert models["samples-real.png"] == ""
+    assert {
+        "atlas-model-1.webp",
+        "traversals-vae-direction-2.png",
+        "interpolations-model-1-codes-1.png",
+    } <= models.keys()
 
 
 def test_the_data_of_a_figure_is_what_the_run_holds(written: Path) -> None:
@@ -88,6 +98,16 @@ def test_the_data_of_a_figure_is_what_the_run_holds(written: Path) -> None:
     held_out = {line["images"]: line["elbo"] for line in logged if line.get("evaluation")}
     bound = [row for row in table(folder / "losses-model-1-elbo.csv") if row[0] == "held-out images, seed 0"]
     assert {int(float(row[1])): float(row[2]) for row in bound} == held_out
+    seen = [int(row[2]) for row in table(folder / "confusion-model-1.csv")[1:]]
+    assert seen == arrays["confusion"].ravel().tolist()
+    lengths = np.array(table(folder / "interpolations-model-1-noise-3.csv")[1:], np.float64)
+    assert np.array_equal(lengths[:, 1:].T, arrays["path_noise_lengths"][2])
+    nearest = [int(row[2]) for row in table(folder / "neighbours-model-1-pixels.csv")[1:]]
+    assert nearest == arrays["neighbour_pixels_index"].ravel().tolist()
+    weights = [float(row[1]) for row in table(folder / "traversals-model-1.csv")[1:]]
+    assert weights == arrays["traversal_weight"].tolist()
+    places = np.array([row[:2] for row in table(folder / "atlas-model-1.csv")[1:]], np.float32)
+    assert np.array_equal(places, np.load(run / "atlas.npz")["codes"])
     frame = Image.open(folder / "training-model-1-000300032-images.png")
     assert np.array_equal(np.asarray(frame), np.asarray(Image.open(run / "samples/0000300032.png")))
     assert Image.open(folder / "classes-model-1.png").getpixel((0, 0))[:3] == (255, 255, 255)

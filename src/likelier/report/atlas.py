@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from likelier.report.atlas_file import Array, Atlas
+from likelier.report.data import Data
 from likelier.report.figures import CLASS_MARKS
 from likelier.report.grouping import Group, absent
 from likelier.report.pixels import Bitmap, data_uri
@@ -30,7 +31,6 @@ class Map:
     seed: int
     sheet: Bitmap | None = None
     """All its images side by side, v upwards."""
-    alt: str = ""
     grid: str = ""
     """For the script: columns and rows, and the width and height of an image."""
     extent: str = ""
@@ -84,13 +84,13 @@ def _map(group: Group, seed: int, atlas: Atlas, classes: Mapping[int, str], most
         for (u, v), label in zip(on_map.codes.tolist(), on_map.labels.tolist(), strict=True)
     ]
     lossy = f"Its pictures are compressed with some loss (WebP, quality {quality})." if quality else ""
+    alt = f"The images that {group.label} makes of {columns} × {rows} places of its plane, side by side"
     (left, right), (bottom, top) = atlas.extent.tolist()
     centre = -(atlas.axes.astype(np.float64) @ atlas.origin.astype(np.float64))
     return Map(
         group,
         seed,
-        sheet=Bitmap(source, columns * width, rows * height),
-        alt=f"The images that {group.label} makes of {columns} × {rows} places of its plane, side by side",
+        sheet=Bitmap(source, columns * width, rows * height, alt=alt, data=_codes(atlas, classes)),
         grid=f"{columns} {rows} {width} {height}",
         extent=f"{left:g} {right:g} {bottom:g} {top:g}",
         prior=f"{centre[0]:.3f} {centre[1]:.3f}",
@@ -100,6 +100,13 @@ def _map(group: Group, seed: int, atlas: Atlas, classes: Mapping[int, str], most
         how=_how(atlas, classes),
         notes=tuple(filter(None, (_of_points(atlas, inside, len(points)), lossy))),
     )
+
+
+def _codes(atlas: Atlas, classes: Mapping[int, str]) -> Data | None:
+    """Where on the plane the codes of test images are; None without any."""
+    placed = zip(atlas.codes, atlas.labels.tolist(), strict=True)
+    rows = [[u, v, classes.get(label, "another")] for (u, v), label in placed]
+    return Data(["u", "v", "class"], rows) if rows else None
 
 
 def _how(atlas: Atlas, classes: Mapping[int, str]) -> str:

@@ -6,7 +6,7 @@ Whatever the page shows is found by going through what its template is given, so
 import base64
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,15 @@ from likelier.report.reading import Run
 
 Figure = Picture | Bitmap
 INDEX = "index.csv"
-SECTIONS = {"shared": "samples", "copies": "nearest", "latent": "latent-space", "histograms": "classes"}
+SECTIONS = {
+    "shared": "samples",
+    "copies": "nearest",
+    "latent": "latent-space",
+    "histograms": "classes",
+    "manifolds": "manifold",
+    "confusions": "confusion",
+    "maps": "atlas",
+}
 """What the figures of a section are called, where the template has another name for it."""
 PARTS = {"glance"}
 """Sections of which each figure is a part of another section's."""
@@ -98,12 +106,15 @@ def mapped(value: Any, change: Callable[[Figure, Place], Figure], place: Place) 
     return replace(value, **{name: mapped(part, change, place) for name, part in parts.items()})
 
 
-def links(figure: Figure, folder: str) -> list[Link]:
-    """The files of a figure: the first by its whole name, the others by their endings."""
-    return [
-        Link(name, name if i == 0 else Path(name).suffix, f"{quote(folder, safe='')}/{name}")
-        for i, name in enumerate(figure.files)
-    ]
+def links(figures: Figure | Sequence[Figure], folder: str) -> list[Link]:
+    """The files of a figure, or of some beside one another: the first by its whole name, the others by what differs."""
+    found: list[Link] = []
+    for figure in [figures] if isinstance(figures, Picture | Bitmap) else figures:
+        for i, name in enumerate(figure.files):
+            ending = Path(name).suffix
+            shown = ending if i else name if not found else f"{slug(figure.name)}{ending}"
+            found.append(Link(name, shown, f"{quote(folder, safe='')}/{name}"))
+    return found
 
 
 def folder_of(out: Path) -> Path:
@@ -114,11 +125,10 @@ def folder_of(out: Path) -> Path:
 def contents(figure: Figure) -> Iterator[tuple[str, bytes]]:
     """The endings of a figure's files, and what is in them."""
     if isinstance(figure, Bitmap):
-        yield ".png", decoded(figure.src)
-        return
-    yield ".svg", decoded(figure.light)
-    if figure.png:
-        yield ".png", figure.png
+        yield f".{figure.src[len('data:image/') :].partition(';')[0]}", decoded(figure.src)
+    else:
+        yield ".svg", decoded(figure.light)
+        yield from [(".png", figure.png)] if figure.png else []
     if figure.data is not None:
         yield ".csv", figure.data.csv()
 

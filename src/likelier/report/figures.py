@@ -286,7 +286,8 @@ def confusion_matrix(counts: Array, names: Sequence[str], labels: tuple[str, str
         axes.set_ylabel(labels[0])
         axes.set_xlabel(labels[1])
 
-    return _picture(paint, alt)
+    rows = [[names[i], names[j], counts[i, j]] for i in range(len(counts)) for j in range(len(counts))]
+    return _picture(paint, alt, "", Data([labels[0], "class seen", "images"], rows))
 
 
 def stretches(x: Sequence[float], y: Sequence[float], most: int = 160) -> tuple[Floats, Floats, Floats, Floats]:

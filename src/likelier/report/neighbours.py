@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from likelier.report.data import Data
 from likelier.report.grouping import Group, why_missing
 from likelier.report.pixels import Bitmap, bitmap, tiled
 from likelier.report.reading import Array, Run
@@ -21,7 +22,7 @@ class Neighbours:
     """One family: samples, and under each its neighbours in both senses, or why there are none."""
 
     group: Group
-    rows: tuple[tuple[str, Bitmap, str], ...]
+    rows: tuple[tuple[str, Bitmap], ...]
     caption: str
     words: str
     why_not: str
@@ -39,18 +40,32 @@ def _neighbours(group: Group) -> Neighbours:
         return Neighbours(group, (), "", "", why_missing(group, "neighbours", "Neighbours of samples"))
     samples, features, pixels = (run.figures[name] for name in _NAMES)
     rows = (
-        ("sample", _row(samples[:, None]), f"The first {len(samples)} samples of {group.label}, seed {run.seed}"),
-        ("in features", _row(features), f"The {features.shape[1]} training images nearest to each in features"),
-        ("in pixels", _row(pixels), f"The {pixels.shape[1]} training images nearest to each in pixels"),
+        ("sample", _row(samples[:, None], "", f"The first {len(samples)} samples of {group.label}, seed {run.seed}")),
+        ("in features", _row(features, "features", _nearest(features, "features"), _indices(run, "features"))),
+        ("in pixels", _row(pixels, "pixels", _nearest(pixels, "pixels"), _indices(run, "pixels"))),
     )
     return Neighbours(group, rows, f"seed {run.seed}", _agreement(run), "")
 
 
-def _row(images: Array) -> Bitmap:
+def _nearest(images: Array, sense: str) -> str:
+    """What a picture of neighbours shows."""
+    return f"The {images.shape[1]} training images nearest to each in {sense}"
+
+
+def _indices(run: Run, sense: str) -> Data | None:
+    """Which training images they are, where that is known of each."""
+    shape, found = run.figures[f"neighbour_{sense}"].shape[:2], run.figures.get(f"neighbour_{sense}_index")
+    if found is None or found.shape != shape:
+        return None
+    rows = [[i, j, found[i, j]] for i in range(shape[0]) for j in range(shape[1])]
+    return Data(["sample", "neighbour, nearest first", "index of the training image"], rows)
+
+
+def _row(images: Array, name: str, alt: str, data: Data | None = None) -> Bitmap:
     """Images [s, k, c, h, w] as one picture, a column for each sample."""
     s, k = images.shape[:2]
     columns = images.swapaxes(0, 1).reshape(s * k, *images.shape[2:])
-    return bitmap(tiled(columns, rows=k, columns=s), fit=_WIDE)
+    return bitmap(tiled(columns, rows=k, columns=s), fit=_WIDE, name=name, alt=alt, data=data)
 
 
 def _agreement(run: Run) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from likelier.report.data import Data
 from likelier.report.reading import Array, Frame, Pixels
 
 GAP = 64
@@ -17,8 +18,8 @@ GAP = 64
 class Bitmap:
     """A pixel image as the page shows it: enlarged to `width` × `height` by whole or half steps.
 
-    `name` is what its file is called among those of its section and model, `alt` what it shows, and
-    `files` are the names of its files, once they have some.
+    `name` is what its file is called among those of its section and model, `alt` what it shows, `data` the numbers
+    that go with it, and `files` are the names of its files, once they have some.
     """
 
     src: str
@@ -26,10 +27,11 @@ class Bitmap:
     height: int
     name: str = ""
     alt: str = ""
+    data: Data | None = None
     files: tuple[str, ...] = ()
 
 
-def bitmap(pixels: Pixels, *, fit: int, name: str = "", alt: str = "") -> Bitmap:
+def bitmap(pixels: Pixels, *, fit: int, name: str = "", alt: str = "", data: Data | None = None) -> Bitmap:
     """A PNG as a data URI, shown as large as fits `fit` CSS pixels in width.
 
     Steps of a half keep the enlarged pixels equal on screens of two device pixels to a CSS pixel.
@@ -39,7 +41,7 @@ def bitmap(pixels: Pixels, *, fit: int, name: str = "", alt: str = "") -> Bitmap
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG", optimize=True)
     src = data_uri(file.getvalue(), "image/png")
-    return Bitmap(src, round(width * scale), round(height * scale), name, alt)
+    return Bitmap(src, round(width * scale), round(height * scale), name, alt, data)
 
 
 def data_uri(content: bytes, kind: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from likelier.report.data import Data
 from likelier.report.grouping import Group, why_missing
 from likelier.report.pixels import Bitmap, bitmap, tiled
 from likelier.report.reading import Array, Pixels, Run
@@ -28,8 +29,8 @@ class Row:
 
     name: str
     detail: str
+    weight: float
     picture: Bitmap
-    alt: str
 
 
 @dataclass(frozen=True)
@@ -38,20 +39,18 @@ class Traversal:
 
     group: Group
     caption: str
-    start: tuple[str, Bitmap, str] | None
+    start: tuple[str, Bitmap] | None
     rows: tuple[Row, ...]
     why_not: str
 
 
 @dataclass(frozen=True)
 class Manifold:
-    """One family's plane of codes, or why there is none."""
+    """One family's plane of codes."""
 
     group: Group
     caption: str
-    picture: Bitmap | None
-    alt: str
-    why_not: str
+    picture: Bitmap
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Paths:
     """What lies between some pairs of codes: a picture for each pair, and how long the codes are halfway."""
 
     title: str
-    pictures: tuple[tuple[Bitmap, str], ...]
+    pictures: tuple[Bitmap, ...]
     words: str
 
 
@@ -107,8 +106,15 @@ def _traversal(group: Group) -> Traversal:
     )
     start = run.figures["traversal_start"]
     words = f"{'a test image, and what its code is decoded to' if len(start) > 1 else 'the draw'}, before the walk"
-    first = ("image, rebuilt" if len(start) > 1 else "draw", _scaled(start, scale), f"{group.label}: {words}")
-    return Traversal(group, f"{_of_how_many(run, units)}, seed {run.seed}", first, rows, "")
+    data = Data(["direction", "variance" if units else "share"], [[row.name, row.weight] for row in rows])
+    first = _scaled(start, scale, "", f"{group.label}: {words}", data)
+    return Traversal(
+        group,
+        f"{_of_how_many(run, units)}, seed {run.seed}",
+        ("image, rebuilt" if len(start) > 1 else "draw", first),
+        rows,
+        "",
+    )
 
 
 def _traversal_fits(run: Run) -> bool:
@@ -129,13 +135,14 @@ def _traversal_row(group: Group, units: bool, name: int, weight: float, images: 
     """The images along one direction."""
     called = f"unit {name + 1}" if units else f"direction {name + 1}"
     detail = f"variance {weight:.2g}" if units else f"{100 * weight:.1f}%"
-    return Row(called, detail, _scaled(images, scale), f"{group.label}: {len(images)} images along {called}")
+    picture = _scaled(images, scale, called, f"{group.label}: {len(images)} images along {called}")
+    return Row(called, detail, weight, picture)
 
 
-def _scaled(images: Array, scale: float) -> Bitmap:
+def _scaled(images: Array, scale: float, name: str, alt: str, data: Data | None = None) -> Bitmap:
     """Images in a row, enlarged by `scale`."""
     pixels = tiled(images, rows=1, columns=len(images))
-    return bitmap(pixels, fit=math.ceil(scale * pixels.shape[1]))
+    return bitmap(pixels, fit=math.ceil(scale * pixels.shape[1]), name=name, alt=alt, data=data)
 
 
 def _of_how_many(run: Run, units: bool) -> str:
@@ -157,7 +164,7 @@ def _manifold(group: Group) -> Manifold:
     rows, columns = images.shape[:2]
     pixels = tiled(images.reshape(rows * columns, *images.shape[2:]), rows=rows, columns=columns)
     alt = f"The plane of codes of {group.label}, decoded at {rows} × {columns} points"
-    return Manifold(group, f"{rows} × {columns} codes, seed {run.seed}", bitmap(pixels, fit=_FULL), alt, "")
+    return Manifold(group, f"{rows} × {columns} codes, seed {run.seed}", bitmap(pixels, fit=_FULL, alt=alt))
 
 
 def _interpolation(group: Group) -> Interpolation:
@@ -190,14 +197,24 @@ def _ends_fit(run: Run) -> bool:
 def _paths(group: Group, run: Run, name: str, title: str, ends: Array | None) -> Paths:
     """The paths of one sort, a picture for each pair."""
     paths, lengths = run.figures[name], run.figures[f"{name}_lengths"]
+    rows = ": straight above, along the arc below" * (paths.shape[1] > 1)
     pictures = tuple(
-        (
-            bitmap(_path(kinds, None if ends is None else ends[i]), fit=_HALF),
-            f"{group.label}, {title.lower()}, pair {i + 1}{': straight above, along the arc below' * (len(kinds) > 1)}",
+        bitmap(
+            _path(paths[i], None if ends is None else ends[i]),
+            fit=_HALF,
+            name=f"{'noise' if ends is None else 'codes'}-{i + 1}",
+            alt=f"{group.label}, {title.lower()}, pair {i + 1}{rows}",
+            data=_lengths(lengths[i]),
         )
-        for i, kinds in enumerate(paths)
+        for i in range(len(paths))
     )
     return Paths(title, pictures, _halfway(lengths, int(run.figures["path_free"][0])))
+
+
+def _lengths(lengths: Array) -> Data:
+    """How long the codes of a pair's paths [kinds, stops] are."""
+    columns = ["stop", "length of the code, straight", "length of the code, along the arc"]
+    return Data(columns[: 1 + len(lengths)], [[stop, *each] for stop, each in enumerate(lengths.T)])
 
 
 def _path(kinds: Array, ends: Array | None) -> Pixels:
