@@ -235,7 +235,8 @@ def walk_arrays(encodes: bool, classes: int, rng: np.random.Generator) -> dict[s
         return found | {"figures_missing": np.array(missing)}
     found |= {"path_codes": some(2, 2, 9), "path_codes_ends": some(2, 2), "path_codes_lengths": np.full((2, 2, 9), 3.0)}
     found |= {"manifold": some(12, 12), "confusion_kind": np.array(["rebuilt"])}
-    found["confusion"] = found["confusion_real"] = np.diag(np.full(classes, 90)) + 1
+    diagonal = np.eye(classes, dtype=np.int64)
+    found["confusion"] = found["confusion_real"] = 91 * diagonal + 9 * np.roll(diagonal, 1, axis=1)
     return found
 
 

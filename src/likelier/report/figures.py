@@ -1,10 +1,11 @@
-"""Curves, scatters and histograms as SVG, each drawn once for light pages and once for dark ones.
+"""Curves, scatters and histograms as SVG, in the inks of light pages and in those of dark ones.
 
 `matplotlib.figure.Figure` is used by itself, never pyplot: no state outlives a call.
 """
 
 import io
 import math
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from likelier.report.data import Data
@@ -68,6 +70,15 @@ CLASS_COLOURS = (
     ("#5d616e", "#868b9b"),
     ("#4fb3b9", "#92dadd"),
 )
+_DARK = {
+    light.encode(): dark.encode()
+    for light, dark in (
+        *FAMILY_COLOURS,
+        *CLASS_COLOURS,
+        *((getattr(THEMES[0], name), getattr(THEMES[1], name)) for name in ("ink", "muted", "rule", "surface")),
+    )
+}
+"""Each light colour's dark one: no two of the light ones are equal."""
 CLASS_MARKS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"))
 """Marks of the figure and of its legend: a second sign beside the colour."""
 
@@ -83,6 +94,7 @@ PANEL = (3.6, 2.5)
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
 _LARGE = (5.4, 3.5)
 """Inches of a figure that holds every model: two of them stand side by side."""
+_DPI = 220
 _LEGEND = 24
 """Models that a legend has room for."""
 _MANY = 24
@@ -278,7 +290,16 @@ def confusion_matrix(counts: Array, names: Sequence[str], labels: tuple[str, str
         for wanted, seen in np.argwhere(shares >= 0.5).tolist() if named else []:
             dark = shares[wanted, seen] > 50
             ink = theme.surface if dark else theme.ink
-            axes.text(seen, wanted, f"{shares[wanted, seen]:.0f}", ha="center", va="center", fontsize=7, color=ink)
+            axes.text(
+                seen,
+                wanted,
+                f"{shares[wanted, seen]:.0f}",
+                ha="center",
+                va="center",
+                fontsize=7,
+                color=ink,
+                in_layout=False,
+            )
         short = [name if len(name) <= 8 else name[:7] + "…" for name in names] if named else []
         axes.set_xticks(range(len(short)), short, rotation=60 if sum(map(len, short)) > 40 else 0)
         axes.set_yticks(range(len(short)), short)
@@ -320,29 +341,57 @@ def _picture(
     data: Data | None = None,
     size: tuple[float, float] = PANEL,
 ) -> Picture:
-    """Draw once for each theme."""
-    (light, png), (dark, _) = (_drawn(paint, theme, size) for theme in THEMES)
-    width, height = (round(100 * inches) for inches in size)
-    shown, in_dark = (data_uri(svg, "image/svg+xml") for svg in (light, dark))
-    return Picture(shown, in_dark, alt, name, data, png, width, height)
-
-
-def _drawn(paint: Callable[[Axes, Theme], None], theme: Theme, size: tuple[float, float]) -> tuple[bytes, bytes]:
-    """One figure as SVG and, of the light theme, as PNG: the same bytes every time."""
-    svg, png = io.BytesIO(), io.BytesIO()
+    """Draw for the light theme, and for the dark one again only where more than inks differ, that is, with pixels."""
     with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
         # A name in Chinese is missing in DejaVu Sans only; the reader's browser has it.
         warnings.filterwarnings("ignore", message="Glyph")
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots()
-        _dress(axes, theme)
-        paint(axes, theme)
-        # Of an SVG, dots per inch matter for the rasterised points of scatters only.
-        figure.savefig(svg, format="svg", transparent=True, dpi=220, metadata={"Date": None, "Creator": None})
-        if theme is THEMES[0]:
-            figure.savefig(png, format="png", facecolor=theme.surface, dpi=220, metadata={"Software": None})
+        figure = _painted(paint, THEMES[0], size)
+        ConstrainedLayoutEngine().execute(figure)
+        light, png = _svg(figure), _png(figure)
+        if b"<image" in light:
+            again = _painted(paint, THEMES[1], size)
+            again.axes[0].set_position(figure.axes[0].get_position())
+            dark = _svg(again)
+        else:
+            dark = in_dark(light)
+    width, height = (round(100 * inches) for inches in size)
+    on_light, on_dark = (data_uri(svg, "image/svg+xml") for svg in (light, dark))
+    return Picture(on_light, on_dark, alt, name, data, png, width, height)
+
+
+def _painted(paint: Callable[[Axes, Theme], None], theme: Theme, size: tuple[float, float]) -> Figure:
+    """A figure of one plot, not yet laid out."""
+    figure = Figure(figsize=size, dpi=_DPI)
+    axes = figure.subplots()
+    _dress(axes, theme)
+    paint(axes, theme)
+    return figure
+
+
+def _svg(figure: Figure) -> bytes:
+    """A figure as SVG, the same bytes every time; its dots per inch matter for the points of scatters only."""
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", transparent=True, dpi=_DPI, metadata={"Date": None, "Creator": None})
     # Laid out in DejaVu Sans, which ships with matplotlib and is wider than most, then set in the reader's own font.
-    return svg.getvalue().replace(b"'DejaVu Sans'", _FONT.encode()), png.getvalue()
+    return file.getvalue().replace(b"'DejaVu Sans'", _FONT.encode())
+
+
+def _png(figure: Figure) -> bytes:
+    """A figure of the light theme as PNG, the same bytes every time."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", facecolor=THEMES[0].surface, dpi=_DPI, metadata={"Software": None})
+    return file.getvalue()
+
+
+def in_dark(svg: bytes) -> bytes:
+    """An SVG without pixels in the inks of the dark theme; what is written in it, be it like a colour, stays.
+
+    >>> in_dark(b'<g style="fill: #1a1d21">#1a1d21</g>')
+    b'<g style="fill: #e6e8eb">#1a1d21</g>'
+    """
+    return re.sub(
+        b"<[^>]*>", lambda tag: re.sub(b'#[0-9a-f]{6}(?=[;"])', lambda ink: _DARK.get(ink[0], ink[0]), tag[0]), svg
+    )
 
 
 def _dress(axes: Axes, theme: Theme) -> None:

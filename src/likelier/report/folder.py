@@ -106,9 +106,10 @@ def _fill(new: Path, files: Mapping[str, bytes]) -> None:
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     listing = json.dumps({"format": 1, "files": digests}, indent=1)
     new.mkdir()
-    for name, content in {OWN: listing.encode(), **files}.items():
-        with (new / name).open("xb") as file:
-            file.write(content)
-            file.flush()
+    contents = {OWN: listing.encode(), **files}
+    for name, content in contents.items():
+        (new / name).write_bytes(content)
+    for name in contents:  # of many files, most are on the disk by the time the first one is
+        with (new / name).open("rb+") as file:
             os.fsync(file.fileno())
     sync_folder(new)

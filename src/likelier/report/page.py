@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -106,14 +107,6 @@ class Page:
 
 def render(groups: Sequence[Group], *, title: str, command: str, declared: bool, folder: str) -> Page:
     """The whole page; `declared` as in `write_report`, `folder` the name of the one for its figures."""
-    environment = Environment(
-        loader=PackageLoader("likelier.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["count"] = lambda n: number(n, 0)
     style, script = _style(), _asset("report.js") + _asset("atlas.js")
     footnotes = Footnotes()
     table, cost_notes = sections(groups, footnotes), Footnotes()
@@ -123,7 +116,6 @@ def render(groups: Sequence[Group], *, title: str, command: str, declared: bool,
     steady = steadiness(groups)
     classes = _on_maps(groups, names)
     return _filled(
-        environment,
         folder,
         title=title,
         command=command,
@@ -169,12 +161,25 @@ def render(groups: Sequence[Group], *, title: str, command: str, declared: bool,
     )
 
 
-def _filled(environment: Environment, folder: str, **context: Any) -> Page:
+def _filled(folder: str, **context: Any) -> Page:
     """The template with what it is given, and every figure among that as a file."""
     shown, files = named(context)
-    environment.filters["links"] = lambda figure: links(figure, folder)
-    template = environment.get_template("template.html.j2")
+    template = _environment().get_template("template.html.j2")
     return Page(bounded(shown, lambda fitting: template.render(fitting, folder=folder)), files)
+
+
+@cache
+def _environment() -> Environment:
+    """Where the templates come from, compiled once."""
+    environment = Environment(
+        loader=PackageLoader("likelier.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"count": lambda n: number(n, 0), "links": links}
+    return environment
 
 
 def _asset(name: str) -> str:
