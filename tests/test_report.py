@@ -19,6 +19,7 @@ from likelier.codes import CODE_MEASURES
 from likelier.errors import InputError
 from likelier.measuring import SAMPLE_MEASURES
 from likelier.report import standings_on, write_report
+from likelier.report.claims import claims_section
 from likelier.report.figures import FAMILY_COLOURS
 from likelier.report.glossary import TERMS
 from likelier.report.grouping import group_runs
@@ -348,6 +349,7 @@ def test_verdicts_fit_a_phone(chromium: Any, tmp_path: Path, seeds: int, scheme:
     """The pairs are folded until they are asked for: with three seeds there can be none, with five a line tells all."""
     report(tmp_path / "report.html", *make_contest(tmp_path, seeds))
     with Visit(chromium, tmp_path / "report.html", 390, color_scheme=scheme) as visit:
+        assert visit.page.get_by_text("The claims that can be tried on these runs").is_visible()  # folded, too
         pairs = visit.page.locator("#verdict .pairs .judgements li")
         assert pairs.count() == 6
         assert not pairs.first.is_visible()
@@ -575,8 +577,11 @@ def test_where_there_is_no_verdict_the_page_says_why(
 
 
 def test_pairs_of_samples_and_training_images_are_shown_with_the_share_that_convicts(tmp_path: Path) -> None:
-    runs = [make_run(tmp_path / f"vae-{seed}", "vae", seed) for seed in range(2)]
+    runs = [light_run(tmp_path / f"vae-{s}", "vae", s, {"frechet_distance": 1, "copied_share": 0.01}) for s in (0, 1)]
     change_measure(runs[1], "copied_share", 0.2)
+    for run in runs:
+        pairs = blend(digits()[0][:32, None], 0.9, np.random.default_rng(0))
+        np.savez(run / "figures.npz", nearest_samples=pairs[:16], nearest_training=pairs[16:])
     unknown = light_run(tmp_path / "gan", "gan", 0, {"frechet_distance": 1.0})
     copier = light_run(tmp_path / "copier", "copier", 0, {"frechet_distance": 1.0, "copied_share": 0.3})
     html = report(tmp_path / "report.html", *runs, copier, unknown)
@@ -600,7 +605,7 @@ def change_measure(run: Path, key: str, value: float) -> None:
 
 
 def test_measures_of_an_older_version_are_a_note(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "vae", "vae")
+    run = light_run(tmp_path / "vae", "vae", 0, {"frechet_distance": 1.0})
     change(run / "measures.json", '"format": 2', '"format": 1')
     html = report(tmp_path / "report.html", run)
     assert "<strong>vae, seed 0</strong>: measured by an older version: `likelier measure` takes them again" in html
@@ -609,7 +614,11 @@ def test_measures_of_an_older_version_are_a_note(tmp_path: Path) -> None:
 
 def test_a_diverged_run_ranks_last(tmp_path: Path) -> None:
     """Two seeds of dcgan have the lower distance, but one of them diverged: vae is marked, not the survivor."""
-    runs = [make_run(tmp_path / f"{family}-{seed}", family, seed) for family in ("vae", "dcgan") for seed in (0, 1)]
+    runs = [
+        light_run(tmp_path / f"{family}-{seed}", family, seed, {"frechet_distance": QUALITY[family]})
+        for family in ("vae", "dcgan")
+        for seed in (0, 1)
+    ]
     (runs[3] / "done").write_text('{"status": "diverged", "images": 9, "seconds": 1, "message": ""}')
     frechet = sections(group_runs([read_run(run) for run in runs]), Footnotes())[0].rows[0]
     assert [cell.best for cell in frechet.cells] == [True, False]
@@ -636,7 +645,7 @@ def test_stability_has_a_row_for_every_player_and_every_family(comparison: Path)
 
 def test_stability_shows_what_was_logged_and_no_more(tmp_path: Path) -> None:
     """Logs from before evaluations held distances, one of them too short for medians."""
-    runs = [make_run(tmp_path / f"vae-{seed}", "vae", seed) for seed in (0, 1)]
+    runs = [light_run(tmp_path / f"vae-{seed}", "vae", seed, {"frechet_distance": 1.0}) for seed in (0, 1)]
     for run, n in zip(runs, (200, 20), strict=True):
         falling = [{"images": 128 * t, "loss.vae": 1 / t, "grad_norm.vae": 1.0} for t in range(1, n + 1)]
         json_lines(run / "metrics.jsonl", falling)
@@ -690,6 +699,14 @@ def test_refuses_what_is_no_run(tmp_path: Path) -> None:
     assert not out.exists()
 
 
+def two_runs(folder: Path) -> list[Path]:
+    """Two families measured under the same conditions, of which there are figures only."""
+    runs = [light_run(folder / family, family, 0, {"frechet_distance": QUALITY[family]}) for family in ("vae", "gan")]
+    for run in runs:
+        write_environment(run)
+    return runs
+
+
 def change(path: Path, old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
 
@@ -708,20 +725,20 @@ def change(path: Path, old: str, new: str) -> None:
     ],
 )
 def test_refuses_figures_of_different_conditions(tmp_path: Path, file: str, old: str, new: str, reason: str) -> None:
-    first, second = make_run(tmp_path / "vae", "vae"), make_run(tmp_path / "gan", "gan")
+    first, second = two_runs(tmp_path)
     change(second / file, old, new)
     with pytest.raises(InputError, match=re.escape(reason)):
         report(tmp_path / "report.html", first, second)
 
 
 def test_other_extractors_may_differ(tmp_path: Path) -> None:
-    first, second = make_run(tmp_path / "vae", "vae"), make_run(tmp_path / "gan", "gan")
+    first, second = two_runs(tmp_path)
     change(second / "measures.json", "mnist-cnn-v1-seed2-56cd78", "another")
     assert "vae" in report(tmp_path / "report.html", first, second)
 
 
 def test_the_same_images_under_another_name_compare(tmp_path: Path) -> None:
-    first, second = make_run(tmp_path / "vae", "vae"), make_run(tmp_path / "gan", "gan")
+    first, second = two_runs(tmp_path)
     change(second / "config.json", '"mnist"', '"/elsewhere/mnist"')
     assert "vae" in report(tmp_path / "report.html", first, second)
 
@@ -763,7 +780,7 @@ def test_diverged_losses_and_many_classes_are_drawn(tmp_path: Path) -> None:
 
 
 def test_augmentation_tells_runs_of_one_family_apart(tmp_path: Path) -> None:
-    plain, shifted = make_run(tmp_path / "plain", "gan"), make_run(tmp_path / "shifted", "gan")
+    plain, shifted = (light_run(tmp_path / name, "gan", 0, {"frechet_distance": 1.0}) for name in ("plain", "shifted"))
     config = json.loads((shifted / "config.json").read_text())
     (shifted / "config.json").write_text(json.dumps({**config, "augment": ["shift", "flip"]}))
     page = report(tmp_path / "report.html", plain, shifted)
@@ -773,8 +790,9 @@ def test_augmentation_tells_runs_of_one_family_apart(tmp_path: Path) -> None:
 
 def test_settings_tell_runs_of_one_family_apart(tmp_path: Path) -> None:
     """A median over seeds of different settings would be a number of nothing."""
-    first, second = make_run(tmp_path / "a", "vae"), make_run(tmp_path / "b", "vae")
-    change(second / "config.json", '"latent": 20', '"latent": 2')
+    first, second = (light_run(tmp_path / name, "vae", 0, {"frechet_distance": 1.0}) for name in "ab")
+    change(first / "config.json", "{}", '{"latent": 20}')
+    change(second / "config.json", "{}", '{"latent": 2}')
     groups = group_runs([read_run(first), read_run(second)])
     assert [group.label for group in groups] == ["vae (latent 20)", "vae (latent 2)"]
     assert all(len(pair) == 2 for pair in FAMILY_COLOURS)
@@ -782,11 +800,8 @@ def test_settings_tell_runs_of_one_family_apart(tmp_path: Path) -> None:
 
 def test_what_reads_like_the_best_is_marked_with_it(tmp_path: Path) -> None:
     """A digit that nobody sees tells no two models apart."""
-    runs = [make_run(tmp_path / family, family, 0) for family in ("vae", "dcgan", "gan")]
-    for run, value in zip(runs, (6.21, 6.2100001, 31.0), strict=True):
-        measures = json.loads((run / "measures.json").read_text())
-        next(m for m in measures["measures"] if m["key"] == "frechet_distance")["value"] = value
-        (run / "measures.json").write_text(json.dumps(measures))
+    known = {"vae": 6.21, "dcgan": 6.2100001, "gan": 31.0}
+    runs = [light_run(tmp_path / family, family, 0, {"frechet_distance": value}) for family, value in known.items()]
     frechet = sections(group_runs([read_run(run) for run in runs]), Footnotes())[0].rows[0]
     assert [cell.best for cell in frechet.cells] == [True, True, False]
 
@@ -822,13 +837,14 @@ def test_claims_of_few_seeds_say_once_why_nothing_can_be_said(comparison: Path, 
     report(tmp_path / "report.html", *make_contest(tmp_path, 3))
     section = text_of((tmp_path / "report.html").read_text(), "claims")
     assert section.count("3 seeds, and 5 or more are wanted") == 1
-    alone = text_of(report(tmp_path / "alone.html", comparison.parent / "vae-1"), "claims")
-    assert "The claims that can be tried on these runs" in alone  # folded: it is not the question of the lab
-    assert "No run here speaks about" not in alone
+    alone = claims_section(group_runs([read_run(comparison.parent / "vae-1")]))
+    assert alone and alone.folded  # it is not the question of the lab
+    assert not alone.untried
     with_nothing = comparison.parent / "gan-1"
     config = json.loads((with_nothing / "config.json").read_text())
     shutil.copytree(with_nothing, tmp_path / "bare", ignore=shutil.ignore_patterns("metrics.jsonl", "samples"))
     (tmp_path / "bare/config.json").write_text(json.dumps(config | {"family": "bare"}))
+    (tmp_path / "bare/figures.npz").unlink()
     assert '<section id="claims">' not in report(tmp_path / "bare.html", tmp_path / "bare")
 
 
@@ -843,8 +859,8 @@ def test_claims_of_pictures_that_are_not_what_they_should_be(tmp_path: Path, sha
     (run / "metrics.jsonl").write_text(
         '{"images": 1, "loss.vae": null}\n{"images": 0, "evaluation": true, "mse": "x"}\n'
     )
-    section = text_of(report(tmp_path / "report.html", run), "claims")
-    assert "Nothing can be said of any of them yet" in section
+    claims = claims_section(group_runs([read_run(run)]))
+    assert claims and claims.lead.startswith("Nothing can be said of any of them yet")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
