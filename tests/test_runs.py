@@ -16,6 +16,7 @@ import likelier
 from likelier import cli, housekeeping
 from likelier.comparison import resume_comparison
 from likelier.errors import InputError
+from likelier.features import network
 from likelier.files import locked, write_json
 from likelier.housekeeping import Listed, listed, listed_in, remove, size_of, to_clean
 from likelier.run import Run
@@ -31,13 +32,20 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return line
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs that have ended, and one that has only begun."""
+    folder = tmp_path_factory.mktemp("trained")
     for seed in (0, 1):
-        likelier.train("vae", images=256, seed=seed, out=tmp_path / f"vae{seed}")
-    likelier.train("gan", images=256, out=tmp_path / "gan", begin_only=True)
-    return tmp_path
+        likelier.train("vae", images=256, seed=seed, out=folder / f"vae{seed}")
+    likelier.train("gan", images=256, out=folder / "gan", begin_only=True)
+    return folder
+
+
+@pytest.fixture
+def folder(trained: Path, tmp_path: Path) -> Path:
+    """The same, to do with as one likes."""
+    return shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
 
 
 def begin(out: Path, *more: str) -> subprocess.Popen[bytes]:
@@ -294,6 +302,7 @@ def test_images_that_have_moved_are_named_again(tmp_path: Path, capsys: pytest.C
 
 def test_a_comparison_goes_on_with_images_that_have_moved(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(network, "BUDGET", 4 * network.BATCH)  # of an extractor for these images
     photos, out = pictures(tmp_path / "photos", 0), tmp_path / "both"
     likelier.compare(["vae", "gan"], photos, images=256, out=out)
     for name in ("done", "state.safetensors", "measures.json"):
