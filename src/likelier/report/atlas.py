@@ -10,7 +10,7 @@ from PIL import Image
 from likelier.report.atlas_file import Array, Atlas
 from likelier.report.figures import CLASS_MARKS
 from likelier.report.grouping import Group, absent
-from likelier.report.pixels import Bitmap, data_uri
+from likelier.report.pixels import Bitmap, data_uri, webp
 from likelier.report.reading import Pixels
 from likelier.report.standing import listed
 from likelier.report.table import number
@@ -84,13 +84,14 @@ def _map(group: Group, seed: int, atlas: Atlas, classes: Mapping[int, str], most
         for (u, v), label in zip(on_map.codes.tolist(), on_map.labels.tolist(), strict=True)
     ]
     lossy = f"Its pictures are compressed with some loss (WebP, quality {quality})." if quality else ""
+    alt = f"The images that {group.label} makes of {columns} × {rows} places of its plane, side by side"
     (left, right), (bottom, top) = atlas.extent.tolist()
     centre = -(atlas.axes.astype(np.float64) @ atlas.origin.astype(np.float64))
     return Map(
         group,
         seed,
-        sheet=Bitmap(source, columns * width, rows * height),
-        alt=f"The images that {group.label} makes of {columns} × {rows} places of its plane, side by side",
+        sheet=Bitmap(source, columns * width, rows * height, alt=alt),
+        alt=alt,
         grid=f"{columns} {rows} {width} {height}",
         extent=f"{left:g} {right:g} {bottom:g} {top:g}",
         prior=f"{centre[0]:.3f} {centre[1]:.3f}",
@@ -165,8 +166,7 @@ def _packed(picture: Pixels, most: int) -> tuple[str, int | None]:
     if whole.tell() <= most:
         return data_uri(whole.getvalue(), "image/png"), None
     for quality in _QUALITIES:
-        lossy = io.BytesIO()
-        Image.fromarray(picture).save(lossy, format="WEBP", quality=quality, method=4)
-        if lossy.tell() <= most:
+        lossy = webp(Image.fromarray(picture), quality)
+        if len(lossy) * 3 // 4 <= most:
             break
-    return data_uri(lossy.getvalue(), "image/webp"), quality
+    return lossy, quality

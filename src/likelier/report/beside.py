@@ -20,7 +20,13 @@ from likelier.report.reading import Run
 
 Figure = Picture | Bitmap
 INDEX = "index.csv"
-SECTIONS = {"shared": "samples", "copies": "nearest", "latent": "latent-space", "histograms": "classes"}
+SECTIONS = {
+    "shared": "samples",
+    "copies": "nearest",
+    "latent": "latent-space",
+    "maps": "atlas",
+    "histograms": "classes",
+}
 """What the figures of a section are called, where the template has another name for it."""
 PARTS = {"glance"}
 """Sections of which each figure is a part of another section's."""
@@ -114,13 +120,22 @@ def folder_of(out: Path) -> Path:
 def contents(figure: Figure) -> Iterator[tuple[str, bytes]]:
     """The endings of a figure's files, and what is in them."""
     if isinstance(figure, Bitmap):
-        yield ".png", decoded(figure.src)
+        yield (".png", figure.whole) if figure.whole else (f".{kind_of(figure.src)}", decoded(figure.src))
         return
     yield ".svg", decoded(figure.light)
     if figure.png:
         yield ".png", figure.png
     if figure.data is not None:
         yield ".csv", figure.data.csv()
+
+
+def kind_of(uri: str) -> str:
+    """What sort of picture is in a data URI.
+
+    >>> kind_of("data:image/webp;base64,")
+    'webp'
+    """
+    return uri.partition(";")[0].rpartition("/")[2]
 
 
 def decoded(uri: str) -> bytes:
