@@ -333,12 +333,12 @@ def test_verdicts_fit_a_phone(chromium: Any, tmp_path: Path, seeds: int, scheme:
     """The pairs are folded until they are asked for: with three seeds there can be none, with five a line tells all."""
     report(tmp_path / "report.html", *make_contest(tmp_path, seeds))
     with Visit(chromium, tmp_path / "report.html", 390, color_scheme=scheme) as visit:
-        pairs = visit.page.locator(".pairs .judgements li")
+        pairs = visit.page.locator("#verdict .pairs .judgements li")
         assert pairs.count() == 6
         assert not pairs.first.is_visible()
         lines = visit.page.locator(".in-short li").all_inner_texts()
         assert [" ".join(line.split()) for line in lines] == (OUTCOMES if seeds >= 5 else [])
-        visit.page.locator(".pairs > summary").press("Enter")
+        visit.page.locator("#verdict .pairs > summary").press("Enter")
         assert pairs.first.is_visible()
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
         assert visit.page.evaluate(POOR_CONTRAST) == []
