@@ -51,19 +51,25 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_figure_on_the_page_is_a_file_that_the_page_links_to(written: Path) -> None:
-    """Of an animation, to the last of its frames."""
+    """Of an animation, to the last of its frames: the others have some loss on the page only."""
     html, files = written.read_text(), content(written.parent / "figures")
     html = re.sub('<section id="glance".*?</section>', "", html, flags=re.DOTALL)  # parts of other figures
-    shown = [b64decode(found) for found in re.findall(r'<img[^>]* src="data:[^;]+;base64,([^"]+)"', html)]
-    assert set(shown) == {
+    by_day = r'<img(?! class="by-night")[^>]* src="data:image/([^;]+);base64,([^"]+)"'
+    kinds, sources = zip(*re.findall(by_day, html), strict=True)
+    shown = {b64decode(source) for kind, source in zip(kinds, sources, strict=True) if kind != "webp"}
+    drawn_or_of_pixels = [
         found
         for name, found in files.items()
-        if name.endswith((".svg", ".webp")) or (name.endswith(".png") and name.replace(".png", ".svg") not in files)
-    }
+        if name.endswith(".svg") or (name.endswith(".png") and name.replace(".png", ".svg") not in files)
+    ]
+    assert shown <= set(drawn_or_of_pixels)
+    frames = {name for name in files if name.startswith("training-")}
+    assert len(drawn_or_of_pixels) - len(shown) == kinds.count("webp") == len(frames) - 3
     linked = re.findall(r'href="figures/([^"]+)"', html)
     assert len(set(linked)) == len(linked)
     assert set(linked) <= files.keys()
-    rest = [name for name in files.keys() - set(linked) if not re.match("(training|reconstructions)-", name)]
+    in_rows = re.compile("(training|reconstructions|traversals|interpolations|neighbours)-")
+    rest = [name for name in files.keys() - set(linked) if not in_rows.match(name)]
     assert sorted(rest) == [OWN, "index.csv"]
     assert {row[0] for row in table(written.parent / "figures/index.csv")[1:]} == files.keys() - set(rest)
 

@@ -111,9 +111,10 @@
     map.u = map.left + column * map.du;
     map.v = map.bottom + row * map.dv;
     const fromTop = map.rows - 1 - row;
-    pen.drawImage(
-      map.image, column * map.width, fromTop * map.height, map.width, map.height, 0, 0, map.width, map.height,
-    );
+    // The sheet may have been made smaller, so that the page keeps within its limit: it knows best how large it is.
+    const [wide, high] = [map.image.naturalWidth / map.columns, map.image.naturalHeight / map.rows];
+    pen.imageSmoothingEnabled = false;
+    pen.drawImage(map.image, column * wide, fromTop * high, wide, high, 0, 0, map.width, map.height);
     for (const cursor of map.cursors) {
       cursor.setAttribute("x", (column * WIDE) / map.columns);
       cursor.setAttribute("y", (fromTop * map.tall) / map.rows);

@@ -11,7 +11,7 @@ from likelier.report.atlas_file import Array, Atlas
 from likelier.report.data import Data
 from likelier.report.figures import CLASS_MARKS
 from likelier.report.grouping import Group, absent
-from likelier.report.pixels import Bitmap, data_uri
+from likelier.report.pixels import Bitmap, data_uri, webp
 from likelier.report.reading import Pixels
 from likelier.report.standing import listed
 from likelier.report.table import number
@@ -172,8 +172,7 @@ def _packed(picture: Pixels, most: int) -> tuple[str, int | None]:
     if whole.tell() <= most:
         return data_uri(whole.getvalue(), "image/png"), None
     for quality in _QUALITIES:
-        lossy = io.BytesIO()
-        Image.fromarray(picture).save(lossy, format="WEBP", quality=quality, method=4)
-        if lossy.tell() <= most:
+        lossy = webp(Image.fromarray(picture), quality)
+        if len(lossy) * 3 // 4 <= most:
             break
-    return data_uri(lossy.getvalue(), "image/webp"), quality
+    return lossy, quality

@@ -125,12 +125,21 @@ def folder_of(out: Path) -> Path:
 def contents(figure: Figure) -> Iterator[tuple[str, bytes]]:
     """The endings of a figure's files, and what is in them."""
     if isinstance(figure, Bitmap):
-        yield f".{figure.src[len('data:image/') :].partition(';')[0]}", decoded(figure.src)
+        yield (".png", figure.whole) if figure.whole else (f".{kind_of(figure.src)}", decoded(figure.src))
     else:
         yield ".svg", decoded(figure.light)
         yield from [(".png", figure.png)] if figure.png else []
     if figure.data is not None:
         yield ".csv", figure.data.csv()
+
+
+def kind_of(uri: str) -> str:
+    """What sort of picture is in a data URI.
+
+    >>> kind_of("data:image/webp;base64,")
+    'webp'
+    """
+    return uri.partition(";")[0].rpartition("/")[2]
 
 
 def decoded(uri: str) -> bytes:

@@ -3,7 +3,6 @@
 The files beside the page keep every figure as it was, so that nothing is lost but on the page.
 """
 
-import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -12,10 +11,10 @@ from typing import Any
 from PIL import Image
 
 from likelier.errors import InputError
-from likelier.report.beside import Figure, Place, mapped
+from likelier.report.beside import Figure, Place, decoded, kind_of, mapped
 from likelier.report.figures import Picture
 from likelier.report.grouping import Group
-from likelier.report.pixels import Bitmap, data_uri
+from likelier.report.pixels import Bitmap, data_uri, webp
 from likelier.report.reading import Run
 from likelier.report.standing import listed
 
@@ -59,6 +58,7 @@ def bounded(context: Context, render: Callable[[Context], str]) -> str:
 def steps() -> Sequence[Step]:
     """What is done in turn: first what is missed least."""
     return (
+        Step("images are compressed with some loss", _of_figures(_compressed)),
         *(Step(f"animations have {n} points at most", _with_frames(n)) for n in (8, 4)),
         Step("pictures made of pixels are shown at half their size", _of_figures(_halved)),
         Step("animations show their last point only", _with_frames(1)),
@@ -97,16 +97,32 @@ def _thinned(value: Any, most: int) -> Any:
     return replace(value, **parts)
 
 
+def _compressed(figure: Figure) -> Figure:
+    """A picture as WebP, where that is smaller."""
+    if not isinstance(figure, Bitmap) or not figure.src or kind_of(figure.src) == "webp":
+        return figure
+    return replace(figure, src=min(figure.src, webp(_opened(figure), 90), key=len))
+
+
 def _halved(figure: Figure) -> Figure:
     """A picture of half the pixels each way, shown as large as before; one that is too small for that stays."""
     if not isinstance(figure, Bitmap) or not figure.src:
         return figure
-    picture: Image.Image = Image.open(io.BytesIO(base64.b64decode(figure.src.partition(",")[2])))
+    picture = _opened(figure)
     if min(picture.size) < 16:
         return figure
+    smaller = picture.reduce(2)
+    if kind_of(figure.src) == "webp":
+        return replace(figure, src=webp(smaller, 80))
     file = io.BytesIO()
-    picture.reduce(2).save(file, format="PNG", optimize=True)
+    smaller.save(file, format="PNG", optimize=True)
     return replace(figure, src=data_uri(file.getvalue(), "image/png"))
+
+
+def _opened(figure: Bitmap) -> Image.Image:
+    """The picture that a page shows, in grey or in colours as it was packed."""
+    picture: Image.Image = Image.open(io.BytesIO(decoded(figure.src)))
+    return picture
 
 
 def _light(figure: Figure) -> Figure:

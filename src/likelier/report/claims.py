@@ -1,5 +1,6 @@
 """The section "The lab's claims, tested": what the runs say of each sentence, with the figures behind it."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -151,7 +152,8 @@ def _shown(finding: Finding, groups: Mapping[str, Group], shared: str) -> Shown:
     """One finding, as the page has it."""
     reason = "" if finding.reason == shared else finding.reason
     decides = tuple((half.name, _figure(half)) for half in finding.halves)
-    return Shown(finding.outcome, tuple(groups[name] for name in finding.models), reason, decides, finding.beside)
+    beside = tuple((name, re.sub(r"(?<!\w)-(?=[.\d])", "−", value)) for name, value in finding.beside)
+    return Shown(finding.outcome, tuple(groups[name] for name in finding.models), reason, decides, beside)
 
 
 def _figure(half: Half) -> str:

@@ -379,13 +379,15 @@ def _frames(group: Group, fit: int) -> Series:
     if run is None:
         return Series(group, group.runs[0].seed, (), None, "The run holds no samples.")
     frames = thinned(run.samples, _FRAMES)
-    return Series(group, run.seed, tuple(_moment(group, "Samples", f.images, f.pixels, fit) for f in frames), None, "")
+    last = frames[-1].images
+    moments = [_moment(group, "Samples", f.images, f.pixels, fit, fleeting=f.images != last) for f in frames]
+    return Series(group, run.seed, tuple(moments), None, "")
 
 
-def _moment(group: Group, what: str, images: int, pixels: Pixels, fit: int) -> Moment:
+def _moment(group: Group, what: str, images: int, pixels: Pixels, fit: int, fleeting: bool = False) -> Moment:
     """One picture of a series, with its place in time as its name."""
     alt = f"{what} of {group.label} after {number(images, 0)} images"
-    return Moment(images, bitmap(pixels, fit=fit, name=f"{images:09d}-images", alt=alt))
+    return Moment(images, bitmap(pixels, fit=fit, name=f"{images:09d}-images", alt=alt, fleeting=fleeting))
 
 
 def _merged(points: Sequence[int]) -> list[int]:

@@ -19,7 +19,8 @@ class Bitmap:
     """A pixel image as the page shows it: enlarged to `width` × `height` by whole or half steps.
 
     `name` is what its file is called among those of its section and model, `alt` what it shows, `data` the numbers
-    that go with it, and `files` are the names of its files, once they have some.
+    that go with it, and `files` are the names of its files, once they have some. `whole` is the file where the page
+    shows less of it.
     """
 
     src: str
@@ -29,19 +30,32 @@ class Bitmap:
     alt: str = ""
     data: Data | None = None
     files: tuple[str, ...] = ()
+    whole: bytes = b""
 
 
-def bitmap(pixels: Pixels, *, fit: int, name: str = "", alt: str = "", data: Data | None = None) -> Bitmap:
+def bitmap(
+    pixels: Pixels, *, fit: int, name: str = "", alt: str = "", data: Data | None = None, fleeting: bool = False
+) -> Bitmap:
     """A PNG as a data URI, shown as large as fits `fit` CSS pixels in width.
 
-    Steps of a half keep the enlarged pixels equal on screens of two device pixels to a CSS pixel.
+    Steps of a half keep the enlarged pixels equal on screens of two device pixels to a CSS pixel. What is seen for a
+    moment only is compressed with some loss on the page, to a third of the bytes and less; its file is whole.
     """
     height, width = pixels.shape[:2]
     scale = max(1.0, (2 * fit // width) / 2)
+    size = round(width * scale), round(height * scale)
+    picture, file = Image.fromarray(pixels), io.BytesIO()
+    picture.save(file, format="PNG", optimize=not fleeting)
+    if fleeting:
+        return Bitmap(webp(picture, 80), *size, name, alt, data, whole=file.getvalue())
+    return Bitmap(data_uri(file.getvalue(), "image/png"), *size, name, alt, data)
+
+
+def webp(picture: Image.Image, quality: int) -> str:
+    """A picture compressed with some loss, as a data URI."""
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="PNG", optimize=True)
-    src = data_uri(file.getvalue(), "image/png")
-    return Bitmap(src, round(width * scale), round(height * scale), name, alt, data)
+    picture.save(file, format="WEBP", quality=quality, method=4)
+    return data_uri(file.getvalue(), "image/webp")
 
 
 def data_uri(content: bytes, kind: str) -> str:
