@@ -347,3 +347,34 @@ def test_five_real_seeds_let_claims_be_said(recipe: ModuleType, tmp_path: Path) 
     assert outcomes["sharpen", "vae"] == "holds"
     assert outcomes["steady", "vae"] == "holds"
     assert outcomes["noise", "gan"] == "holds"
+
+
+def test_the_interval_of_spreads_is_near_to_what_it_says_and_is_not_called_exact() -> None:
+    rng = np.random.default_rng(5)
+    for draw in (rng.normal, rng.exponential):
+        x, y = np.exp(draw(size=(2, 1_000, 5)))
+        intervals = [ratio_interval(deviations(a), deviations(b)) for a, b in zip(x.tolist(), y.tolist(), strict=True)]
+        assert np.mean([found is not None and found.low > 1 for found in intervals]) < 0.04
+    robust = next(claim for claim in CLAIMS if claim.key == "robust")
+    assert "exact" not in robust.criterion
+    assert "not exact" in robust.why
+
+
+def test_the_recipe_goes_on_with_images_of_one_s_own(
+    recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = RNG.integers(0, 256, (300, 8, 8), dtype=np.uint8)
+    np.savez("own.npz", train_images=images[:200], test_images=images[200:])
+    asked = recipe.options_of(["--data", "own.npz", "--images", "256", "--seeds", "1", "--also", "--out", "lab"])
+    gone_on: list[Path] = []
+    monkeypatch.setattr(recipe, "resume_comparison", lambda path, audience: gone_on.append(path))
+    plan = {"data": str(tmp_path / "own.npz"), "models": ["vae", "gan", "dcgan"], "seeds": [0], "images": 256}
+    (tmp_path / "lab" / "comparison").mkdir(parents=True)
+    (tmp_path / "lab" / "comparison" / "compare.json").write_text("{}")
+    monkeypatch.setattr(recipe, "read_plan", lambda path: plan)
+    recipe.trained(asked)
+    assert gone_on == [Path("lab/comparison")]
+    plan["data"] = str(tmp_path / "other.npz")
+    with pytest.raises(InputError, match="name another folder"):
+        recipe.trained(asked)

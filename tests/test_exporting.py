@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +25,7 @@ from likelier.exporting.events import EVENTS, events_of, follow
 from likelier.exporting.networks import TOLERANCE, networks_of
 from likelier.family import Decodes, Encodes, Scores, build, configure, find, names
 from likelier.measuring import measure
-from likelier.run import Run
+from likelier.run import Run, State
 
 NETWORKS = ("mlp", "conv", "resnet")
 UNTOLD = {"vae", "vae_gan"}
@@ -151,6 +153,27 @@ def test_a_file_of_weights_that_is_none_is_refused(run: Run, tmp_path: Path):
             load(good)
 
 
+def test_a_file_that_tells_of_a_model_that_cannot_be_is_refused(by_class: Run, tmp_path: Path):
+    export(by_class, "safetensors", tmp_path / "w.safetensors")
+    state = State.read(tmp_path / "w.safetensors")
+    for shape, reason in (([1, 10**7, 10**7], "cannot be built"), ([True, 8, 8], "wanted .channels, height, width")):
+        told = {"model": {**state.scalars["model"], "shape": shape}}
+        (tmp_path / "lie.safetensors").write_bytes(State(state.tensors, told).to_bytes())
+        with pytest.raises(InputError, match=reason):
+            load(tmp_path / "lie.safetensors")
+
+
+def test_a_parameter_that_has_two_names_is_exported(tmp_path: Path):
+    run = train("broken_models.twice", images=256, out=tmp_path / "twice")
+    export(run, "card", tmp_path / "card", family="broken_models.twice")
+    again = load(tmp_path / "card" / "model.safetensors", "broken_models.twice")
+    mean, other = again.state_dict().values()
+    assert torch.equal(mean, other)
+    assert bool((mean != 0).any())
+    with pytest.raises(InputError, match="has no decoder, encoder or score"):
+        export(run, "onnx", tmp_path / "onnx", family="broken_models.twice")
+
+
 def test_a_card_says_what_the_run_says_and_no_licence(run: Run, tmp_path: Path):
     found = export(run, "card", tmp_path / "card")
     assert {path.name for path in found.path.iterdir()} == {"README.md", "samples.png", "model.safetensors"}
@@ -207,6 +230,19 @@ def test_names_on_a_card_are_text_and_no_place_is_told(tmp_path: Path):
     assert "model-index" not in yaml.safe_load(text.split("---\n", 2)[1])
 
 
+def test_no_name_on_a_card_is_markup_or_another_command(tmp_path: Path):
+    name = "`touch x`; <b>bold"
+    images = np.random.default_rng(0).integers(0, 256, (300, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / f"{name}.npz", train_images=images[:200], test_images=images[200:])
+    run = train("vae", str(tmp_path / f"{name}.npz"), images=256, out=tmp_path / "r")
+    environment = json.loads((run.path / "environment.json").read_text())
+    (run.path / "environment.json").write_text(json.dumps({**environment, "device_name": "a ` <i>chip</i>"}))
+    text = (export(run, "card", tmp_path / "card").path / "README.md").read_text(encoding="utf-8")
+    command = next(line for line in text.splitlines() if line.startswith("likelier train"))
+    assert shlex.split(command)[4] == name
+    assert "<" not in text.replace(command, "").replace("\\<", "")
+
+
 def test_a_card_of_a_run_that_did_not_finish_opens_with_that(tmp_path: Path):
     broken = train("vae", images=30_000, settings={"lr": 1e6}, out=tmp_path / "broken")
     text = (export(broken, "card", tmp_path / "a").path / "README.md").read_text(encoding="utf-8")
@@ -251,6 +287,24 @@ def test_a_former_export_is_replaced_on_request_only(run: Run, likelier: Likelie
         assert likelier("export", run.path, *options, "--overwrite").code == 0
         assert Path(name).stat().st_ino != before
     assert {path.name for path in Path.cwd().iterdir()} == {"vg-card", "w.safetensors"}
+
+
+def test_a_former_export_comes_back_if_the_new_one_cannot_take_its_place(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    export(run, "card", tmp_path / "card")
+    rename = Path.rename
+
+    def failing(path: Path, target: Path) -> Path:
+        if path.name == "new" and target == tmp_path / "card":
+            raise OSError("the disk went away")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="went away"):
+        export(run, "card", tmp_path / "card", overwrite=True)
+    assert {path.name for path in (tmp_path / "card").iterdir()} == {"README.md", "samples.png", "model.safetensors"}
+    assert [path.name for path in tmp_path.iterdir()] == ["card"]
 
 
 @pytest.mark.parametrize(
@@ -300,6 +354,25 @@ def test_events_written_while_training_are_those_of_the_whole_log_and_come_once(
     assert (run.path / EVENTS).read_bytes() == events_of(run)
     plain = train("gan", images=1_500, out=tmp_path / "plain")  # the events change nothing
     assert plain.state().digest_without_clock() == run.state().digest_without_clock()
+
+
+def test_without_the_library_no_run_is_begun(likelier: Likelier, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.setitem(sys.modules, "tensorboard.summary.writer.record_writer", None)
+    told = likelier("train", "gan", "--images", 256, "--tensorboard", "--out", "r", "-q")
+    assert (told.code, "likelier[log]" in told.err) == (2, True)
+    assert not Path("r").exists()
+
+
+def test_numbers_and_names_that_no_event_holds_are_no_end_of_the_export(run: Run, tmp_path: Path):
+    pytest.importorskip("tensorboard")
+    shutil.copytree(run.path, tmp_path / "r")
+    with (tmp_path / "r" / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"images": 9_999, "loss.vast": 10**400, "odd\ud800": 1.0}) + "\n")
+    export(tmp_path / "r", "tensorboard", tmp_path / "events")
+    found = read_events(tmp_path / "events")
+    assert [(step, np.isnan(value)) for step, value in found["loss/vast"]] == [(9_999, True)]
+    assert found["training/odd?"] == [(9_999, 1.0)]
 
 
 def test_a_resume_has_no_event_twice(tmp_path: Path, likelier: Likelier):

@@ -65,7 +65,13 @@ def trained(options: argparse.Namespace) -> Comparison:
         )
     plan = read_plan(path / "compare.json")
     there = (plan["data"], list(plan["models"]), len(plan["seeds"]), plan["images"] or plan["epochs"])
-    asked = (options.data, list(models), options.seeds, options.images or options.epochs)
+    own = str(Path(options.data).resolve())  # a set of one's own is known by its full path
+    asked = (
+        own if own == plan["data"] else options.data,
+        list(models),
+        options.seeds,
+        options.images or options.epochs,
+    )
     if there != asked:
         raise InputError(
             f"{path} holds {there} and not {asked} (data, models, seeds, budget): name another folder with --out"
@@ -191,7 +197,10 @@ def claims_table(claims: Sequence[Judged]) -> str:
         if not each.findings:
             lines.append(f"| {each.claim.sentence} | | | | not tried: wanted {each.claim.about} |")
     tested = sum(len(each.findings) for each in claims)
-    lines += ["", f"{tested} tests, each at 5% by itself; the verdicts are corrected for the number of their pairs."]
+    lines += [
+        "",
+        f"{tested} tests, each half of each at 5% by itself; the verdicts are corrected for the number of their pairs.",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -236,3 +245,5 @@ if __name__ == "__main__":
         main()
     except InputError as error:
         sys.exit(f"lab: {error}")
+    except KeyboardInterrupt:
+        sys.exit("lab: stopped; the same command goes on")

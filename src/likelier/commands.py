@@ -25,7 +25,7 @@ from likelier.experiment import images_of, load
 from likelier.experiment import resume as resume_run
 from likelier.experiment import train as train_family
 from likelier.exporting import export
-from likelier.exporting.events import following
+from likelier.exporting.events import check_installed, following
 from likelier.family import Decodes, Encodes, Family, find, names
 from likelier.features import LEAST, check_usable
 from likelier.features.onnx import ONNX
@@ -226,6 +226,8 @@ def train(given: Given) -> None:
             run = resumed(given, audience)
         else:
             refuse_drift_without_resume(given)
+            if given.get("tensorboard"):
+                check_installed()  # before there is a run
             parent = Parent(given["init"], given.get("family")) if "init" in given else None
             family = parent.family if parent else given.get("family", "vae")
             settings = settings_by_family([family], given.get("settings", {}))[family]

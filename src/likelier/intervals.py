@@ -1,6 +1,7 @@
-"""Exact intervals over training seeds, that assume no bell curve: of a median, and of the ratio of two models.
+"""Intervals over training seeds, that assume no bell curve: of a median, and of the ratio of two models.
 
-Five seeds are too few for a bootstrap: its 95% intervals cover far less. Counting orders is exact at any number.
+Five seeds are too few for a bootstrap: its 95% intervals cover far less. Counting orders is exact at any number of
+independent values; deviations from one median are not quite independent (see `deviations`).
 
 E. L. Lehmann: Nonparametrics: Statistical Methods Based on Ranks, 1975. Why the deviation of a median from itself is
 left out: R. J. O'Hara Hines, W. G. S. Hines: Improving the Statistical Power of Levene-Type Tests, 2000, Biometrics 56.
@@ -85,6 +86,10 @@ def deviations(distances: Sequence[float]) -> list[float]:
 
     In logarithms, since a tenth more or less is as much at 50 as it is at 5. The least is 0 by construction if n is
     odd, and equal to the next one if it is even, so it says nothing. A diverged run (infinity) is infinitely far.
+
+    What is left of one model has a median in common. Between two models of equal spread, `ratio_interval` of these lies
+    above 1 in 1.2% of 40,000 draws of 5 and 5 normal logarithms (where 1.4% is exact), and in 1.6% of 10 and 10 (2.0%);
+    of exponential ones in 2.2% and in 4.0%. So it is near to 95% and not exact.
 
     >>> deviations([1.0, 1.0, math.e])
     [0.0, 1.0]

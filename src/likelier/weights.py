@@ -22,7 +22,8 @@ KEPT = ("family", "settings", "shape", "seed", "images", "data_name", "classes")
 def weights_in_a_file(model: Family, config: Mapping[str, Any], data_digest: str) -> bytes:
     """A safetensors file with every tensor of a model, and in its metadata what is needed to build it again."""
     about = {name: config[name] for name in KEPT if name in config}
-    return State(model.state_dict(), {"model": {"format": FORMAT, **about, "data_digest": data_digest}}).to_bytes()
+    tensors = {name: x.clone() for name, x in model.state_dict().items()}  # one that has two names is kept under both
+    return State(tensors, {"model": {"format": FORMAT, **about, "data_digest": data_digest}}).to_bytes()
 
 
 def read_weights(path: Path, named: str | None) -> Family:
@@ -39,10 +40,14 @@ def read_weights(path: Path, named: str | None) -> Family:
             "safetensors` writes; a checkpoint is loaded by the folder of its run"
         )
     require(path, config, {"family": str, "settings": dict, "shape": list, "seed": int})
-    if len(config["shape"]) != 3 or not all(isinstance(n, int) and n > 0 for n in config["shape"]):
+    if len(config["shape"]) != 3 or not all(type(n) is int and n > 0 for n in config["shape"]):
         raise InputError(f"{path} has shape = {config['shape']}: wanted [channels, height, width]; export it anew")
     c, h, w = config["shape"]
-    model = built_again(config, path, (c, h, w), named)
+    try:
+        model = built_again(config, path, (c, h, w), named)
+    except (RuntimeError, MemoryError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"the model that {path} tells of cannot be built ({reason:.200}); export it anew") from None
     load_weights(model, state, "")
     return model
 

@@ -88,13 +88,11 @@ def contents(run: Run, format: str, family: str | None, on_stage: OnStage) -> tu
     if format == "tensorboard":
         return {EVENTS: events_of(run)}, []
     model = load(run, family)
+    if format == "onnx":
+        found = networks_of(model, run, on_stage)
+        return {f"{each.name}.onnx": each.content for each in found}, [each.words for each in found]
     weights = weights_in_a_file(model, run.config, run.environment["data_digest"])
-    if format == "safetensors":
-        return {MODEL_FILE: weights}, []
-    if format == "card":
-        return {**card_of(run, model), MODEL_FILE: weights}, []
-    found = networks_of(model, run, on_stage)
-    return {f"{each.name}.onnx": each.content for each in found}, [each.words for each in found]
+    return {**(card_of(run, model) if format == "card" else {}), MODEL_FILE: weights}, []
 
 
 def check_place(place: Path, names: tuple[str, ...], overwrite: bool) -> None:
@@ -135,6 +133,11 @@ def put_folder(place: Path, files: Mapping[str, bytes]) -> None:
         make_folder(place, {}, fill)
         return
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as beside:
-        make_folder(Path(beside) / "new", {}, fill)
-        place.rename(Path(beside) / "former")
-        (Path(beside) / "new").rename(place)
+        new, former = Path(beside) / "new", Path(beside) / "former"
+        make_folder(new, {}, fill)
+        place.rename(former)
+        try:
+            new.rename(place)
+        except BaseException:
+            former.rename(place)
+            raise

@@ -189,20 +189,20 @@ def training(run: Run, model: Family) -> list[str]:
     """Command, budget, machine and versions."""
     config, environment, done = run.config, run.environment, run.done
     packages = [name for name in ("likelier", "torch", "numpy", "python") if name in environment]
-    seen = done["images"] if done else run.state().scalars.get("images", 0)
+    seen, threads = done["images"] if done else run.state().scalars.get("images", 0), environment["threads"]
     lines = {
-        "data": f"{data_name(run)}, sha256 of the images and labels `{code(environment['data_digest'])}`",
+        "data": f"{escaped(data_name(run))}, sha256 of the images and labels `{code(environment['data_digest'])}`",
         "images seen": f"{seen:,} of {config['images']:,}",
         "seed": f"{config['seed']}",
         "seconds": f"{run.seconds():,.1f}",
-        "device": f"{environment['device']} ({environment.get('device_name')}), {environment['threads']} threads",
-        "versions": ", ".join(f"{name} {environment[name]}" for name in packages),
-        "commit": environment.get("commit"),
+        "device": escaped(f"{environment['device']} ({environment.get('device_name')}), {threads} threads"),
+        "versions": escaped(", ".join(f"{name} {environment[name]}" for name in packages)),
+        "commit": escaped(environment.get("commit") or ""),
         "settings": ", ".join(f"`{code(key)} = {code(value)}`" for key, value in config["settings"].items()),
-        "augmented by": ", ".join(map(str, config.get("augment") or ())),
-        "begun from": (config.get("parent") or {}).get("state"),
+        "augmented by": escaped(", ".join(map(str, config.get("augment") or ()))),
+        "begun from": escaped((config.get("parent") or {}).get("state") or ""),
     }
-    listed = [f"- {key}: {value if '`' in str(value) else escaped(value)}" for key, value in lines.items() if value]
+    listed = [f"- {key}: {value}" for key, value in lines.items() if value]
     return ["```bash", command_of(run, model), "```", "", *listed]
 
 
@@ -218,7 +218,7 @@ def command_of(run: Run, model: Family) -> str:
     usual = settings_of(configure(type(model), {}))
     changed = {key: value for key, value in config["settings"].items() if key not in usual or usual[key] != value}
     words += [w for key, value in changed.items() for w in ("--set", f"{key}={value}")]
-    return shlex.join(words).replace("\n", " ").replace("`", "'")
+    return re.sub(r"[\r\n]", " ", shlex.join(words))  # in one line, so that no backtick of it ends the block
 
 
 def loading(run: Run, model: Family) -> str:

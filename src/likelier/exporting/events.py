@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from PIL import Image
@@ -24,9 +25,19 @@ EVENTS = "events.out.tfevents.0.likelier"
 """The name of the file; TensorBoard looks for its second and third word."""
 LEAST, SHARE = 5.0, 0.05
 """Seconds between two writings while a run is trained, and the share of the time that they take at most."""
+MOST = 3e38
+"""The largest number of 32 bits, about."""
 PICTURES = ("samples", "reconstructions")
 GROUPED = ("loss", "grad_norm", "skipped", "not_finite")
 """What of a turn has a player behind a point, and a group of its own in TensorBoard."""
+
+
+def check_installed() -> None:
+    """InputError unless the library of the extra `log` is there."""
+    try:
+        import_module("tensorboard.summary.writer.record_writer")
+    except ImportError:
+        raise InputError("tensorboard is not installed: pip install 'likelier[log]'") from None
 
 
 def events_of(run: Run) -> bytes:
@@ -35,11 +46,10 @@ def events_of(run: Run) -> bytes:
     Raises:
         InputError: the library of the extra `log` is missing, or the log of the run cannot be read.
     """
-    try:
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.summary.writer.record_writer import RecordWriter
-    except ImportError:
-        raise InputError("tensorboard is not installed: pip install 'likelier[log]'") from None
+    check_installed()
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
     file = io.BytesIO()
     writer = RecordWriter(file)
     began = (run.path / "config.json").stat().st_mtime
@@ -125,8 +135,8 @@ def scalars(line: Mapping[str, Any]) -> Iterator[Any]:
         if name in ("images", "turns", "rounds", "evaluation") or not isinstance(value, int | float | None):
             continue
         yield Summary.Value(
-            tag=tag_of(name, bool(line.get("evaluation"))),
-            simple_value=math.nan if value is None else float(value),
+            tag=tag_of(name.encode(errors="replace").decode(), bool(line.get("evaluation"))),
+            simple_value=math.nan if value is None or abs(value) > MOST else value,
         )
 
 
