@@ -223,6 +223,16 @@ def test_nobody_beats_anybody_when_all_diverge():
     assert (found.outcome, found.better, found.gap) == ("no verdict", None, 0)
 
 
+def test_seeds_that_do_not_overlap_are_not_called_chance_where_they_are_too_few():
+    """Of ten pairs of five seeds none can reach 5%, however far apart they lie."""
+    sides = [Contender(name, tuple(100.0 * i + k for k in range(5))) for i, name in enumerate("abcde")]
+    for verdict in judge(sides):
+        assert verdict.outcome == "no verdict"
+        assert f"no seed of {verdict.better} is above one of" in verdict.words
+        assert "within what chance does" not in verdict.words
+    assert judge(sides[:2])[0].outcome == "win"
+
+
 def test_what_cannot_be_reached_is_said_before():
     assert "no verdict" in (announcement(4, 3) or "")
     assert "preliminary" in (announcement(5, 3) or "")

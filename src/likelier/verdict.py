@@ -296,6 +296,11 @@ def decide(a: Contender, b: Contender, p: float, p_holm: float, measure: str) ->
     if fewest < FEW:
         return none(f"{fewest} seed{'s' * (fewest != 1)}, and {FEW} or more are wanted ({figures} for {best.name})")
     test = f"p = {p_in_words(p_holm)} over {seeds_in_words(a, b)}"
+    if p_holm > ALPHA and p <= smallest_p(len(a.distances), len(b.distances)):
+        return none(
+            f"no seed of {best.name} is above one of {other.name} ({figures}), but so few seeds cannot tell so many "
+            f"pairs apart ({test} after correction for their number); wanted more seeds or fewer models"
+        )
     if p_holm > ALPHA or gap == 0:
         return none(f"{figures} is within what chance does ({test})")
     if not mostly_below(best.distances, other.distances):
