@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import pytest
 import torch
-from scipy.stats import rankdata
+from scipy.stats import kruskal, rankdata
 
 import likelier
 from likelier import rng
@@ -17,15 +17,18 @@ from likelier.reference import Reference
 from likelier.verdict import (
     ALPHA,
     COPIES_ALLOWED,
+    DRAWS,
     Aspect,
     Contender,
     Trial,
     Verdict,
     announcement,
     contender,
-    holm,
     judge,
+    most_equal,
+    omnibus_p,
     permutation_p,
+    shaffer,
     smallest_p,
     summarise,
 )
@@ -82,9 +85,32 @@ def test_three_against_three_cannot_reach_five_percent():
     assert permutation_p(range(5), range(5, 10)) == pytest.approx(smallest_p(5, 5))
 
 
-def test_holm_agrees_with_its_definition():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
+def test_the_correction_is_that_of_closed_testing():
+    """By Shaffer's table: of 5 models at most 6 pairs are equal if one is not, then 6, 6, 6, 4, 4, 3, 2, 1."""
+    assert [most_equal(5, max(1, i)) for i in range(10)] == [6, 6, 6, 6, 6, 4, 4, 3, 2, 1]
+    assert shaffer([0.01, 0.04, 0.03, 0.005, 0.9, 0.5], 4, 0.001) == pytest.approx([0.03, 0.12, 0.09, 0.015, 1, 1])
+    assert shaffer([0.03], 2, 0.03) == [0.03]
+    assert shaffer([0.001] * 3, 3, 0.2) == [0.2] * 3, "if all may be equal, no pair differs"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_omnibus_test_agrees_with_scipy(seed: int):
+    chance = random.Random(seed)
+    samples = [normals(n, shift, chance) for n, shift in ((9, 0.0), (10, 0.4), (11, 0.8))]
+    assert omnibus_p(samples) == pytest.approx(kruskal(*samples).pvalue, abs=0.03)
+
+
+def test_the_omnibus_test_counts_every_order():
+    """Of three against three against three, all 1,680 ways to deal nine ranks."""
+    samples = [(1, 2, 5), (3, 4, 9), (6, 7, 8)]
+    seen = sum(sum(one) ** 2 for one in samples)
+    deals = [
+        (a, b, tuple(sorted(set(range(1, 10)) - {*a, *b})))
+        for a in combinations(range(1, 10), 3)
+        for b in combinations(sorted(set(range(1, 10)) - {*a}), 3)
+    ]
+    exact = sum(sum(sum(one) ** 2 for one in deal) >= seen for deal in deals) / len(deals)
+    assert omnibus_p(samples) == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / DRAWS))
 
 
 # Simulations
@@ -224,19 +250,20 @@ def test_nobody_beats_anybody_when_all_diverge():
 
 
 def test_seeds_that_do_not_overlap_are_not_called_chance_where_they_are_too_few():
-    """Of ten pairs of five seeds none can reach 5%, however far apart they lie."""
-    sides = [Contender(name, tuple(100.0 * i + k for k in range(5))) for i, name in enumerate("abcde")]
+    """Of the fifteen pairs of six models with five seeds none can reach 5%, however far apart they lie."""
+    sides = [Contender(name, tuple(100.0 * i + k for k in range(5))) for i, name in enumerate("abcdef")]
     for verdict in judge(sides):
         assert verdict.outcome == "no verdict"
         assert f"no seed of {verdict.better} is above one of" in verdict.words
         assert "within what chance does" not in verdict.words
-    assert judge(sides[:2])[0].outcome == "win"
+    assert {verdict.outcome for verdict in judge(sides[:5])} == {"win"}
 
 
 def test_what_cannot_be_reached_is_said_before():
     assert "no verdict" in (announcement(4, 3) or "")
     assert "preliminary" in (announcement(5, 3) or "")
-    assert "no single win can be reached" in (announcement(5, 5) or "")
+    assert "preliminary" in (announcement(5, 5) or "")
+    assert "no single win can be reached" in (announcement(5, 6) or "")
     assert announcement(10, 4) is None
     assert announcement(1, 1) is None
 

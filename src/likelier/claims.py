@@ -487,7 +487,7 @@ def better(lab: Lab, favoured: Sequence[Model], others: Sequence[Model]) -> Iter
         name = f"FD as a multiple of {other.name}'s"
         decider = Half(name, "at most", 1.0, (), interval, outcome, reason if outcome == UNSAID else "")
         beside = [(f"FD of {m.name}", centre(d)) for m, d in zip((one, other), distances, strict=True) if d]
-        beside += [("p after Holm", p_in_words(found.p_holm)), ("noise", short(found.noise))] if found else []
+        beside += [("p, corrected", p_in_words(found.p_adjusted)), ("noise", short(found.noise))] if found else []
         beside += [(f"recall of {m.name}", centre(known(m, "recall"))) for m in (one, other) if known(m, "recall")]
         yield Finding((one.name, other.name), outcome, reason, (decider,), tuple(beside))
 

@@ -3,8 +3,8 @@
 The unit is the training seed: images of one model are no independent trials of its recipe. A beats B if
 
 1. a two-sided permutation Mann–Whitney test over the seeds says so, with mid-ranks for ties and a diverged run as the
-   worst of all, at 5% family-wise over all declared pairs (Holm 1979: A Simple Sequentially Rejective Multiple Test
-   Procedure, Scandinavian Journal of Statistics 6);
+   worst of all, at 5% family-wise over all declared pairs (J. P. Shaffer: Modified Sequentially Rejective Multiple
+   Test Procedures, 1986, Journal of the American Statistical Association 81, with an omnibus test before the first);
 2. the gap of the medians exceeds the noise of the measure itself: the 95% range of the distance over fresh samples and
    disjoint real images;
 3. the order of the medians holds in most of three extractors of features; a flip in any is reported;
@@ -37,6 +37,8 @@ FEW, ENOUGH = 5, 10
 """Seeds: below FEW no verdict, below ENOUGH a preliminary one."""
 COPIES_ALLOWED = 0.05
 """The share of samples nearer to training images than 99% of held-out images are, above which a model has copied."""
+DRAWS, CHUNK = 9_999, 5_000
+"""Permutations that the omnibus test draws, and how many at a time."""
 EXACT_UP_TO = 60
 """Seeds of both sides together, up to which the permutation distribution is counted and not approximated."""
 
@@ -92,7 +94,8 @@ class Verdict:
     """Who is better in the primary measure: the winner, if the outcome is "win"."""
     preliminary: bool
     p: float
-    p_holm: float
+    p_adjusted: float
+    """Corrected for the number of pairs."""
     gap: float
     """Of the medians of the primary measure, at least 0."""
     noise: float
@@ -203,17 +206,75 @@ def rank_sums(n: int, ranks: tuple[int, ...]) -> np.ndarray:
     return found
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given: the k-th smallest of m times m − k + 1, never falling.
+def omnibus_p(samples: Sequence[Sequence[float]]) -> float:
+    """The p-value of a permutation Kruskal–Wallis test: that all of the samples are alike.
 
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
+        p = P(Σ_g R_g² / n_g ≥ the one that is seen),   R_g the sum of the ranks in sample g
+
+    over `DRAWS` permutations, always the same ones, and the seen order; of two samples it is their exact test.
+
+    >>> omnibus_p([[1, 2, 3, 4, 5], [6, 7, 8, 9, 10], [11, 12, 13, 14, 15]])
+    0.0001
     """
-    adjusted, highest = [0.0] * len(p), 0.0
-    for k, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
-        highest = max(highest, min(1.0, (len(p) - k) * p[i]))
-        adjusted[i] = highest
+    from scipy.stats import rankdata
+
+    if len(samples) == 2:
+        return permutation_p(*samples)
+    ranks = rankdata([value for sample in samples for value in sample])
+    return _drawn_p(tuple(ranks.tolist()), tuple(map(len, samples)))
+
+
+@lru_cache(maxsize=64)  # a report asks for the same verdicts several times
+def _drawn_p(ranks: tuple[float, ...], sizes: tuple[int, ...]) -> float:
+    """The share of permutations with as large a statistic, and the seen order itself."""
+    starts = np.cumsum((0, *sizes[:-1]))
+
+    def statistic(x: np.ndarray) -> np.ndarray:
+        found: np.ndarray = (np.add.reduceat(x, starts, axis=-1) ** 2 / np.array(sizes)).sum(-1)
+        return found
+
+    seen = statistic(np.array([ranks]))[0] * (1 - 1e-12)  # equal sums may differ in their last bits
+    chance, as_large = np.random.default_rng(0), 0
+    for done in range(0, DRAWS, CHUNK):
+        permuted = chance.permuted(np.tile(ranks, (min(CHUNK, DRAWS - done), 1)), axis=1)
+        as_large += int((statistic(permuted) >= seen).sum())
+    return (as_large + 1) / (DRAWS + 1)
+
+
+@lru_cache
+def equal_pairs(k: int) -> frozenset[int]:
+    """How many of the pairs of k models can be equal ones: if a = b and b = c, then a = c.
+
+    >>> sorted(equal_pairs(4))
+    [0, 1, 2, 3, 6]
+    """
+    if k < 2:
+        return frozenset({0})
+    return frozenset(math.comb(j, 2) + rest for j in range(1, k + 1) for rest in equal_pairs(k - j))
+
+
+def shaffer(p: Sequence[float], models: int, omnibus: float) -> list[float]:
+    """Shaffer's adjusted p-values of all pairs of so many models, guarded by an omnibus test, in the order given.
+
+        p′₍ᵢ₎ = max(p_omnibus, t₁ p₍₁₎, …, tᵢ p₍ᵢ₎),   tᵢ = max {s ∈ S(k): s ≤ m − max(i − 1, 1)}
+
+    Holm multiplies the i-th smallest of m by m − i + 1, as though any m − i + 1 pairs could still be equal. But if one
+    pair of k models differs, at most those of k − 1 models among themselves can be: S(k) are the numbers that are
+    possible. That at least one pair does differ is what the omnibus test has to say first.
+
+    >>> shaffer([0.01, 0.04, 0.03], 3, 0.02)
+    [0.02, 0.04, 0.03]
+    """
+    adjusted, highest = [0.0] * len(p), omnibus
+    for i, place in enumerate(sorted(range(len(p)), key=lambda place: p[place])):
+        highest = max(highest, min(1.0, most_equal(models, max(i, 1)) * p[place]))
+        adjusted[place] = highest
     return adjusted
+
+
+def most_equal(models: int, different: int) -> int:
+    """The most pairs of so many models that can be equal if so many are not."""
+    return max(s for s in equal_pairs(models) if s <= math.comb(models, 2) - different)
 
 
 def smallest_p(n: int, m: int) -> float:
@@ -236,11 +297,11 @@ def announcement(seeds: int, contenders: int) -> str | None:
             f"with {count} there will be figures and no verdict: {FEW} or more are wanted, {ENOUGH} for one that is "
             "not preliminary"
         )
-    least = pairs * smallest_p(seeds, seeds)
+    least = max(smallest_p(seeds, seeds), most_equal(contenders, 1) * smallest_p(seeds, seeds))
     if least > ALPHA:
         return (
             f"with {seeds} seeds and {pairs} pairs no single win can be reached: the smallest p is {least:.3f} after "
-            "Holm's correction; wanted more seeds or fewer models"
+            "correction for the number of pairs; wanted more seeds or fewer models"
         )
     return None if seeds >= ENOUGH else f"with {seeds} seeds verdicts will be preliminary: {ENOUGH} or more are wanted"
 
@@ -259,7 +320,13 @@ def judge(contenders: Sequence[Contender], measure: str = "FD") -> list[Verdict]
     """
     pairs = list(combinations(contenders, 2))
     tests = [permutation_p(a.distances, b.distances) for a, b in pairs]
-    return [decide(a, b, p, adjusted, measure) for (a, b), p, adjusted in zip(pairs, tests, holm(tests), strict=True)]
+    if not pairs:
+        return []
+    # The omnibus test can only stand in the way, so it is asked where a pair could win without it.
+    hopeful = most_equal(len(contenders), 1) * min(tests) <= ALPHA
+    omnibus = omnibus_p([side.distances for side in contenders]) if hopeful else 0.0
+    adjusted = shaffer(tests, len(contenders), omnibus)
+    return [decide(a, b, p, corrected, measure) for (a, b), p, corrected in zip(pairs, tests, adjusted, strict=True)]
 
 
 def leader(sides: Sequence[Contender]) -> Contender | None:
@@ -273,7 +340,7 @@ def leader(sides: Sequence[Contender]) -> Contender | None:
     return min(fit, key=lambda side: median(side.distances), default=None)
 
 
-def decide(a: Contender, b: Contender, p: float, p_holm: float, measure: str) -> Verdict:
+def decide(a: Contender, b: Contender, p: float, p_adjusted: float, measure: str) -> Verdict:
     """One pair: the conditions in the order of the protocol; the first that fails gives the reason."""
     best, other = sorted((a, b), key=lambda side: median(side.distances))
     low, high = median(best.distances), median(other.distances)
@@ -288,20 +355,20 @@ def decide(a: Contender, b: Contender, p: float, p_holm: float, measure: str) ->
         told = f"{words}{flips_in_words(flips)}"
         words = f"preliminary, {fewest} seeds: {told}" if early else told
         better = best.name if gap > 0 else None
-        return Verdict(a.name, b.name, outcome, better, early, p, p_holm, gap, noise, words, flips)
+        return Verdict(a.name, b.name, outcome, better, early, p, p_adjusted, gap, noise, words, flips)
 
     def none(reason: str) -> Verdict:
         return verdict("no verdict", f"no verdict on {a.name} and {b.name}: {reason}")
 
     if fewest < FEW:
         return none(f"{fewest} seed{'s' * (fewest != 1)}, and {FEW} or more are wanted ({figures} for {best.name})")
-    test = f"p = {p_in_words(p_holm)} over {seeds_in_words(a, b)}"
-    if p_holm > ALPHA and p <= smallest_p(len(a.distances), len(b.distances)):
+    test = f"p = {p_in_words(p_adjusted)} over {seeds_in_words(a, b)}"
+    if p_adjusted > ALPHA and p <= smallest_p(len(a.distances), len(b.distances)):
         return none(
             f"no seed of {best.name} is above one of {other.name} ({figures}), but so few seeds cannot tell so many "
             f"pairs apart ({test} after correction for their number); wanted more seeds or fewer models"
         )
-    if p_holm > ALPHA or gap == 0:
+    if p_adjusted > ALPHA or gap == 0:
         return none(f"{figures} is within what chance does ({test})")
     if not mostly_below(best.distances, other.distances):
         return none(f"the medians say {figures}, but most pairs of seeds say the opposite")

@@ -18,16 +18,17 @@ TERMS: dict[str, str] = {
         "machine had to share it."
     ),
     "win": (
-        "All of this at once: a test over training seeds finds a difference in the Fréchet distance (p ≤ .05 after "
-        "Holm's correction); the gap is larger than the noise of the measure; the order holds in most extractors of "
-        "features; the better model does not copy; and no other measure speaks against it. If recall, coverage or "
-        "reconstruction does, it is a trade-off. If the better model copies, it is disqualified. With five to nine "
-        "seeds a verdict is preliminary, with fewer there is none."
+        "All of this at once: a test over training seeds finds a difference in the Fréchet distance (p ≤ .05, "
+        "corrected for the number of pairs); the gap is larger than the noise of the measure; the order holds in most "
+        "extractors of features; the better model does not copy; and no other measure speaks against it. If recall, "
+        "coverage or reconstruction does, it is a trade-off. If the better model copies, it is disqualified. With five "
+        "to nine seeds a verdict is preliminary, with fewer there is none."
     ),
     "p": (
         "How often chance alone would set two equally good models at least this far apart (a permutation Mann–Whitney "
-        "test; a diverged run is the worst). Whoever tests many pairs finds a small p by luck, so Holm's correction "
-        "raises it by the number of pairs."
+        "test; a diverged run is the worst). Whoever tests many pairs finds a small p by luck, so it is "
+        "corrected: first a test of all models at once (Kruskal–Wallis) has to find that not all are equal, then p is "
+        "multiplied by the number of pairs that can still be equal, which are those of all models but one (Shaffer)."
     ),
     "noise": (
         "How far the Fréchet distance of one and the same model moves when only its samples and the real images beside "

@@ -104,9 +104,9 @@ def _counted(found: Sequence[Verdict]) -> str:
 
 def _judgement(verdict: Verdict, a: Contender, b: Contender) -> Judgement:
     """One verdict with what it rests on."""
-    raw = "" if verdict.p == verdict.p_holm else f" ({p_in_words(verdict.p)} alone)"
+    raw = "" if verdict.p == verdict.p_adjusted else f" ({p_in_words(verdict.p)} alone)"
     basis = (
-        ("p after Holm", f"{p_in_words(verdict.p_holm)}{raw}"),
+        ("p, corrected", f"{p_in_words(verdict.p_adjusted)}{raw}"),
         ("gap of medians", _distance(verdict.gap)),
         ("noise", _distance(verdict.noise) if verdict.noise else "not taken"),
         ("other extractors", _extractors(verdict, len(a.by_extractor.keys() & b.by_extractor.keys()))),
