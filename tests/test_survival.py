@@ -88,8 +88,8 @@ def images_a_turn(family: str, settings: dict[str, Any], **_: Any) -> int:
 
 def started(*words: object, **options: Any) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "likelier", *map(str, words)]
-    # Whoever runs the tests in the background of a shell has it ignore Ctrl-C, and so would we.
-    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    # Whoever runs the tests in the background of a shell, or under nohup, has signals ignored, and so would we.
+    heard = {"preexec_fn": lambda: [signal.signal(each, signal.SIG_DFL) for each in (signal.SIGINT, signal.SIGHUP)]}
     STARTED.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **{"env": ALONE, **heard, **options}))
     return STARTED[-1]
 
