@@ -52,6 +52,7 @@ def test_measures_of_a_run_that_goes_on_are_taken_again(tmp_path: Path):
     assert resume_comparison(tmp_path / "c").results == first.results
 
 
+@pytest.mark.slow
 def test_other_images_than_at_first_are_refused_before_anything_is_trained(tmp_path: Path):
     digits = likelier.load_images("digits")
     few = replace(digits, train=Split(digits.train.images[:600], digits.train.labels[:600]))

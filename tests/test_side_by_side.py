@@ -116,6 +116,7 @@ def threads_of(run: Run) -> int:
     return run.environment["threads"]
 
 
+@pytest.mark.slow
 def test_runs_keep_their_threads_however_the_comparison_goes_on(tmp_path: Path):
     before = torch.get_num_threads()
     torch.set_num_threads(4)
@@ -150,6 +151,7 @@ def test_a_worker_computes_with_its_share_of_the_threads(tmp_path: Path, monkeyp
     assert (tmp_path / "counted").read_text() == "3 3"
 
 
+@pytest.mark.slow
 def test_images_that_were_changed_in_python_are_trained_here(tmp_path: Path):
     digits = likelier.load_images("digits")
     few = replace(digits, train=Split(digits.train.images[:500], digits.train.labels[:500]))
@@ -283,6 +285,7 @@ def test_a_job_that_is_refused_stops_the_others_in_one_line(tmp_path: Path):
         train_side_by_side([job(tmp_path / "long", images=LONG), job(begun_run.path)], 2, 1, lambda job, news: None)
 
 
+@pytest.mark.slow
 def test_what_was_begun_is_gone_on_with(tmp_path: Path, one_thread: None):
     whole = compare(["vae", "gan"], images=WHOLE, jobs=2, out=tmp_path / "whole")
     again = compare(["vae", "gan"], images=WHOLE, jobs=2, out=tmp_path / "again")

@@ -373,6 +373,7 @@ def test_a_sweep_of_a_file_is_added_to_by_the_command_line(tmp_path: Path):
 # Going on
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_killed_in_the_middle_ends_as_the_whole_one(tmp_path: Path):
     words = ["vae", "--sweep", "beta=.5,1,4", "--images", "25600", "--jobs", "1"]
     command = [sys.executable, "-m", "likelier", "compare", *words, "-q", "--out"]
