@@ -98,6 +98,10 @@ def test_the_data_of_a_figure_is_what_the_run_holds(written: Path) -> None:
     assert [int(row[1]) for row in classes] == arrays["class_counts_fake"].tolist()
     plane = table(folder / "latent-space-model-1-pca.csv")
     assert np.array_equal(np.array([row[:2] for row in plane[1:]], np.float32), arrays["codes_pca"][:, :2])
+    for name, key in (("model-1-untrained-pca", "untrained_pca"), ("pixels", "pixels_pca")):
+        below = table(folder / f"latent-space-{name}.csv")[1:]
+        assert np.array_equal(np.array([row[:2] for row in below], np.float32), arrays[key])
+        assert [row[2] for row in below] == [row[2] for row in plane[1:]]
     assert (
         plane[1][2] == ["猫", "'=HYPERLINK(1)", "a,b", 'c"d', "'-5", "line\nbreak", *"6789"][arrays["code_labels"][0]]
     )

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.decomposition import PCA
 
 import likelier
 from likelier import rng
+from likelier.evidence import Evidence
 from likelier.experiment import load, train
 from likelier.features import extractor, network
 from likelier.images import Images, Split, as_float
@@ -111,6 +113,13 @@ def test_figures_hold_what_the_report_draws(tmp_path: Path, reference: Reference
         assert arrays["real"].shape == arrays["shared_noise_samples"].shape == (64, 1, 8, 8)
         assert arrays["codes"].shape == (599, 1)
         assert arrays["codes_pca"].shape == (599, 2)
+        for below in ("untrained", "pixels"):
+            assert arrays[f"{below}_pca"].shape == (599, 2)
+        shown = Evidence(load(run), load(run), reference).probe_test
+        pca = PCA(2).fit(pixels := shown.images.flatten(1).numpy() / 255)
+        assert arrays["code_labels"].tolist() == shown.labels.tolist()
+        assert np.abs(arrays["pixels_pca"]) == pytest.approx(np.abs(pca.transform(pixels)), abs=1e-3)
+        assert arrays["pixels_pca_explained"] == pytest.approx(pca.explained_variance_ratio_, rel=1e-4)
         assert arrays["class_counts_fake"].sum() == 599
         assert arrays["class_names"].tolist() == list("0123456789")
     with np.load(run.path / "atlas.npz", allow_pickle=False) as arrays:
@@ -228,6 +237,8 @@ def test_a_run_on_images_without_classes_is_measured_without_them(
         assert "classes" in by_key[key]["why_not"]
     for key in ("reconstruction_mse", "active_units", "kl", "mmd_to_prior"):
         assert by_key[key]["value"] is not None
+    with np.load(run.path / "figures.npz") as arrays:
+        assert {"codes_pca", "untrained_pca", "pixels_pca"} & set(arrays) == {"codes_pca"}
 
 
 def test_samples_of_one_colour_are_measured_and_diverged_ones_are_told(reference: Reference):

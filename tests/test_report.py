@@ -214,6 +214,9 @@ def write_figures(folder: Path, family: str, rng: np.random.Generator, names: tu
         _, s, v = np.linalg.svd(centred, full_matrices=False)
         arrays |= {"codes": codes, "code_labels": labels, "codes_pca": centred @ v[:2].T}
         arrays["codes_pca_explained"] = (s[:2] ** 2 / (s**2).sum()).astype(np.float32)
+        for name in ("untrained", "pixels"):
+            arrays[f"{name}_pca"] = rng.standard_normal((2000, 2)).astype(np.float32)
+            arrays[f"{name}_pca_explained"] = np.array([0.2, 0.1], np.float32)
     np.savez(folder / "figures.npz", **arrays)
 
 

@@ -17,20 +17,13 @@ import likelier
 from likelier import rng
 from likelier.evidence import Evidence
 from likelier.images import as_float, as_uint8
+from likelier.measuring import SAMPLE_MEASURES
+from likelier.modes import MODE_MEASURES
 from likelier.reference import Reference
+from likelier.tables import FIGURES
 
-SHOWN = {
-    "frechet_distance": "FD",
-    "kernel_distance": "KID",
-    "precision": "precision",
-    "recall": "recall",
-    "density": "density",
-    "coverage": "coverage",
-    "class_histogram_kl": "class KL",
-    "copied_share": "copies",
-    "authenticity": "AuthPct",
-    "data_copying_ct": "C_T",
-}
+SHOWN = {key: name for key, name in FIGURES.items() if key in SAMPLE_MEASURES and key not in MODE_MEASURES}
+SHOWN |= {"authenticity": "AuthPct", "data_copying_ct": "C_T"}
 LACKING = 3
 
 

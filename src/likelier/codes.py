@@ -149,6 +149,15 @@ def baselines(evidence: Evidence) -> dict[str, dict[str, float]]:
     }
 
 
+def planes_below(evidence: Evidence) -> dict[str, metrics.PrincipalComponents]:
+    """The PCA planes of the two baselines, of the images whose codes are drawn."""
+    images = evidence.probe_test.images[:SCATTERED]
+    return {
+        "pixels": evidence.reference.once("plane of pixels", lambda: plane_of(as_float(images).flatten(1))),
+        "untrained": plane_of(codes_of(evidence.untrained, images)),
+    }
+
+
 def class_measures(coder: Callable[[Tensor], Tensor], evidence: Evidence) -> dict[str, float]:
     """How well codes separate the classes: read off by probe and neighbours, and as clusters, in the PCA plane too."""
     train, test = coder(evidence.probe_train.images), coder(evidence.probe_test.images)

@@ -131,15 +131,9 @@ def train(
     config = configure(cls, parent.settings(settings or {}) if parent else settings or {})
     budget = Budget(epochs, whole("images", images), minutes)
     seed = whole("seed", seed) or 0
-    if not 0 <= checkpoint_seconds < float("inf"):
-        raise InputError(f"checkpoint_seconds = {checkpoint_seconds}: wanted a number of at least 0")
-    if not 2 <= (look_count := whole("looks", looks) or 0) <= MOST_LOOKS:
-        raise InputError(f"looks = {looks}: wanted 2 (the beginning and the end) to {MOST_LOOKS:,}")
+    pace = checked_pace(checkpoint_seconds, looks)
     chosen = resolve_device(device)
-    if parent and data is None:
-        image_set = images_of(parent.run, data_root=data_root)
-    else:
-        image_set = data if isinstance(data, Images) else sources.load("digits" if data is None else data, data_root)
+    image_set = images_wanted(data, data_root, parent)
     if parent:
         parent.check(config, image_set.shape)
     path = Path(out) if out is not None else Path("runs") / f"{image_set.name}-{family}-seed{seed}"
@@ -153,17 +147,12 @@ def train(
     del rehearsal  # before the run asks for the same memory
     resolved = {
         "family": family,
-        "data": image_set.known_as,
-        "data_root": image_set.root,
-        "data_options": dict(image_set.options),
-        "data_name": image_set.name,
-        "shape": list(image_set.shape),
+        **record_of(image_set),
         "seed": seed,
         "images": total,
         "epochs": epochs,
         "minutes": minutes,
-        "checkpoint_seconds": float(checkpoint_seconds),
-        "looks": look_count,
+        **pace,
         "watched_in": judge.name if judge else None,
         "settings": settings_of(config),
         "augment": augmentations,
@@ -179,6 +168,33 @@ def train(
     if not begin_only:
         go_on(run, image_set, chosen, on_progress, family)
     return run
+
+
+def checked_pace(checkpoint_seconds: float, looks: int) -> dict[str, Any]:
+    """How often a run is saved and looked at, for its configuration; InputError where that makes no sense."""
+    if not 0 <= checkpoint_seconds < float("inf"):
+        raise InputError(f"checkpoint_seconds = {checkpoint_seconds}: wanted a number of at least 0")
+    if not 2 <= (count := whole("looks", looks) or 0) <= MOST_LOOKS:
+        raise InputError(f"looks = {looks}: wanted 2 (the beginning and the end) to {MOST_LOOKS:,}")
+    return {"checkpoint_seconds": float(checkpoint_seconds), "looks": count}
+
+
+def images_wanted(data: Any, data_root: str | Path | None, parent: Parent | None) -> Images:
+    """The images that are asked for; those of the parent, or the digits, if none are."""
+    if parent and data is None:
+        return images_of(parent.run, data_root=data_root)
+    return data if isinstance(data, Images) else sources.load("digits" if data is None else data, data_root)
+
+
+def record_of(images: Images) -> dict[str, Any]:
+    """What a run writes down of its images, to find the same ones again."""
+    return {
+        "data": images.known_as,
+        "data_root": images.root,
+        "data_options": dict(images.options),
+        "data_name": images.name,
+        "shape": list(images.shape),
+    }
 
 
 def resume(

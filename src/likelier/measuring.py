@@ -19,7 +19,16 @@ from torch import Tensor
 
 from likelier import rng
 from likelier.atlas import atlas_of
-from likelier.codes import CODE_MEASURES, SCATTERED, code_measures, codes_of, mean_kl, plane_of
+from likelier.codes import (
+    CODE_MEASURES,
+    SCATTERED,
+    code_measures,
+    codes_of,
+    has_classes,
+    mean_kl,
+    plane_of,
+    planes_below,
+)
 from likelier.collapse import collapse_warnings, posterior_collapse
 from likelier.errors import InputError
 from likelier.errors import nearest as nearest_name
@@ -31,6 +40,7 @@ from likelier.files import read_json, write_atomically, write_json
 from likelier.images import Images, as_uint8
 from likelier.metrics.frechet import frechet_distance
 from likelier.metrics.neighbours import nearest
+from likelier.metrics.principal_components import PrincipalComponents
 from likelier.modes import MODE_MEASURES, mode_measures, mode_warnings
 from likelier.portrait import portrait
 from likelier.reference import OF_CLASSES, OVERLAP, Features, Reference, Values, class_names_missing, noise_of
@@ -390,14 +400,18 @@ def arrays_of(evidence: Evidence) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
         arrays["shared_noise_samples"] = as_uint8(family.decode(noise)).numpy()
     if isinstance(family, Encodes):
         codes = codes_of(family, evidence.probe_test.images[:SCATTERED])
-        pca = plane_of(codes)
-        arrays |= {
-            "codes": codes.numpy(),
-            "code_labels": evidence.probe_test.labels[:SCATTERED].numpy(),
-            "codes_pca": pca.projected.float().numpy(),
-            "codes_pca_explained": np.asarray(pca.explained, dtype=np.float32),
-        }
+        arrays |= {"codes": codes.numpy(), "code_labels": evidence.probe_test.labels[:SCATTERED].numpy()}
+        arrays |= plane_arrays("codes", plane_of(codes))
+        if has_classes(evidence):
+            for name, plane in planes_below(evidence).items():
+                arrays |= plane_arrays(name, plane)
     return arrays | portrait(evidence, shared_noise)
+
+
+def plane_arrays(name: str, plane: PrincipalComponents) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+    """The points of a PCA plane [n, 2], and the share of the variance that each axis has."""
+    explained = np.asarray(plane.explained, dtype=np.float32)
+    return {f"{name}_pca": plane.projected.float().numpy(), f"{name}_pca_explained": explained}
 
 
 def nearest_in_training(evidence: Evidence) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:

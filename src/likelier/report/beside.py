@@ -24,6 +24,7 @@ SECTIONS = {
     "shared": "samples",
     "copies": "nearest",
     "latent": "latent-space",
+    "raw_pixels": "latent-space",
     "histograms": "classes",
     "manifolds": "manifold",
     "confusions": "confusion",

@@ -46,6 +46,12 @@ _NAMED_CLASSES = 10
 _NAMED_MODELS = 12
 _FEW_NOTES, _BRIEF = 4, 60
 """Warnings that are told before they are asked for, and letters of each."""
+_PLANES = {
+    "codes": ("pca", "", "Codes of test images under {}"),
+    "untrained": ("untrained-pca", " before training", "Codes of the same images under {} before it was trained"),
+    "pixels": ("pixels", " of raw pixels", "The pixels of the same images"),
+}
+"""PCA planes: what their files are called, whose components the axes are, and what the dots are."""
 _COUNTS = ("class_counts_fake", "class_counts_real")
 
 
@@ -148,6 +154,7 @@ def render(groups: Sequence[Group], *, title: str, command: str, declared: bool,
         steady=steady,
         steady_words=_said_once(steady.words),
         latent=[_latent(group, names) for group in groups],
+        raw_pixels=_raw_pixels(groups, names),
         legend=_legend(groups, names),
         traversals=traversals(groups),
         manifolds=manifolds(groups),
@@ -486,26 +493,39 @@ def _named(labels: Array) -> list[int]:
 
 
 def _latent(group: Group, names: Sequence[str]) -> Panels:
-    """The codes by class: the two widest dimensions, and their PCA plane."""
+    """The codes by class: the two widest dimensions, their PCA plane, and that of the encoder before training."""
     run = next((run for run in group.runs if _codes_fit(run)), None)
     if run is None:
         why_not = "The family does not encode images, so images have no codes."
         why_not = absent(group, "Codes") if _may_encode(group) else why_not
         return Panels(group, (), "", why_not)
     codes, labels = run.figures["codes"], run.figures["code_labels"]
-    named = _named(labels)
-    classes = np.array([named.index(k) if k in named else -1 for k in labels.tolist()])
-    shown = [_name(names, k) for k in named]
+    classes, shown = _by_class(labels, names)
     pictures = [_code_picture(group, codes, classes, shown)] if codes.shape[1] > 1 else []
-    if _plane_fits(run):
-        pictures.append(_plane_picture(group, run, classes, shown))
+    planes = [of for of in ("codes", "untrained") if _plane_fits(run, of)]
+    pictures += [_plane_picture(run, of, group.label, classes, shown) for of in planes]
     caption = f"{codes.shape[1]} code dimensions, {number(len(codes), 0)} test images, seed {run.seed}"
     return Panels(group, tuple(pictures), caption, "" if pictures else "The codes have one dimension.")
 
 
-def _plane_fits(run: Run) -> bool:
-    """Whether the PCA plane is of these codes, and finite."""
-    plane = run.figures.get("codes_pca")
+def _raw_pixels(groups: Sequence[Group], names: Sequence[str]) -> Picture | None:
+    """The PCA plane of the pixels of the test images whose codes are shown; of all models, which see the same ones."""
+    run = next((run for run in _runs(groups) if _codes_fit(run) and _plane_fits(run, "pixels")), None)
+    if run is None:
+        return None
+    return _plane_picture(run, "pixels", "", *_by_class(run.figures["code_labels"], names))
+
+
+def _by_class(labels: Array, names: Sequence[str]) -> tuple[Array, list[str]]:
+    """Which of the classes that get a colour each label is, −1 for none, and what those are called."""
+    named = _named(labels)
+    classes = np.array([named.index(k) if k in named else -1 for k in labels.tolist()])
+    return classes, [_name(names, k) for k in named]
+
+
+def _plane_fits(run: Run, of: str) -> bool:
+    """Whether the PCA plane is there, has a point for each code, and is finite."""
+    plane = run.figures.get(f"{of}_pca")
     if plane is None or plane.shape != (len(run.figures["codes"]), 2):
         return False
     return bool(np.isfinite(plane).all())
@@ -534,13 +554,14 @@ def _code_picture(group: Group, codes: Array, classes: Array, shown: Sequence[st
     return figures.code_scatter(codes[:, widest], classes, shown, (labels[0], labels[1]), "dimensions", alt)
 
 
-def _plane_picture(group: Group, run: Run, classes: Array, shown: Sequence[str]) -> Picture:
-    """The PCA plane of the codes."""
-    explained = run.figures.get("codes_pca_explained", np.array([]))
+def _plane_picture(run: Run, of: str, model: str, classes: Array, shown: Sequence[str]) -> Picture:
+    """The PCA plane of codes, or of what they are held against."""
+    explained = run.figures.get(f"{of}_pca_explained", np.array([]))
     shares = [f" ({100 * share:.1f}% of variance)" for share in explained[:2]]
-    labels = [f"component {i + 1}{shares[i] if len(shares) == 2 else ''}" for i in range(2)]
-    alt = f"Codes of test images under {group.label} by class, in their PCA plane: {labels[0]}, {labels[1]}"
-    return figures.code_scatter(run.figures["codes_pca"][:, :2], classes, shown, (labels[0], labels[1]), "pca", alt)
+    name, whose, what = _PLANES[of]
+    labels = [f"component {i + 1}{whose}{shares[i] if len(shares) == 2 else ''}" for i in range(2)]
+    alt = f"{what.format(model)} by class, in their PCA plane: {labels[0]}, {labels[1]}"
+    return figures.code_scatter(run.figures[f"{of}_pca"][:, :2], classes, shown, (labels[0], labels[1]), name, alt)
 
 
 def _legend(groups: Sequence[Group], names: Sequence[str]) -> dict[str, Any]:
