@@ -48,8 +48,8 @@ _FEW_NOTES, _BRIEF = 4, 60
 """Warnings that are told before they are asked for, and letters of each."""
 _PLANES = {
     "codes": ("pca", "", "Codes of test images under {}"),
-    "untrained": ("untrained-pca", " before training", "Codes of the same images under {} before it was trained"),
-    "pixels": ("pixels", " of raw pixels", "The pixels of the same images"),
+    "untrained": ("untrained-pca", "untrained: ", "Codes of the same images under {}, untrained,"),
+    "pixels": ("pixels", "raw pixels: ", "The pixels of the same images"),
 }
 """PCA planes: what their files are called, whose components the axes are, and what the dots are."""
 _COUNTS = ("class_counts_fake", "class_counts_real")
@@ -557,9 +557,10 @@ def _code_picture(group: Group, codes: Array, classes: Array, shown: Sequence[st
 def _plane_picture(run: Run, of: str, model: str, classes: Array, shown: Sequence[str]) -> Picture:
     """The PCA plane of codes, or of what they are held against."""
     explained = run.figures.get(f"{of}_pca_explained", np.array([]))
-    shares = [f" ({100 * share:.1f}% of variance)" for share in explained[:2]]
     name, whose, what = _PLANES[of]
-    labels = [f"component {i + 1}{whose}{shares[i] if len(shares) == 2 else ''}" for i in range(2)]
+    unit = "%" if whose else "% of variance"  # an axis has room for so many letters
+    shares = [f" ({100 * share:.1f}{unit})" for share in explained[:2]]
+    labels = [f"{whose}component {i + 1}{shares[i] if len(shares) == 2 else ''}" for i in range(2)]
     alt = f"{what.format(model)} by class, in their PCA plane: {labels[0]}, {labels[1]}"
     return figures.code_scatter(run.figures[f"{of}_pca"][:, :2], classes, shown, (labels[0], labels[1]), name, alt)
 
