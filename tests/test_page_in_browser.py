@@ -89,6 +89,9 @@ def test_paper_is_light_and_has_what_was_folded_and_nothing_to_press(page: Path,
         assert visit.page.locator("nav:visible, button:visible, input:visible").count() == 0
         assert visit.page.locator("#measures .term p").first.evaluate("p => p.checkVisibility()")
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= 1280
+        visit.page.set_viewport_size({"width": 690, "height": 1000})  # what paper of A4 leaves
+        visit.page.locator("pre").first.evaluate("e => e.textContent += ' --set ' + 'hidden=512,'.repeat(20)")
+        assert visit.page.locator("pre").first.evaluate("e => e.scrollWidth <= e.clientWidth")
         assert visit.page.pdf(format="A4").startswith(b"%PDF")
 
 
