@@ -92,6 +92,9 @@ def test_paper_is_light_and_has_what_was_folded_and_nothing_to_press(page: Path,
         visit.page.set_viewport_size({"width": 690, "height": 1000})  # what paper of A4 leaves
         visit.page.locator("pre").first.evaluate("e => e.textContent += ' --set ' + 'hidden=512,'.repeat(20)")
         assert visit.page.locator("pre").first.evaluate("e => e.scrollWidth <= e.clientWidth")
+        words = visit.page.locator("#measures tbody tr:not(.section) th").first
+        assert words.evaluate("e => e.clientWidth") >= 220, "explanations would be a column of single words"
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= 690
         assert visit.page.pdf(format="A4").startswith(b"%PDF")
 
 

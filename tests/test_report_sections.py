@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from likelier.errors import InputError
-from likelier.report import bound, write_report
+from likelier.report import bound, page, write_report
 from likelier.report.figures import Picture
 from likelier.report.grouping import group_runs
 from likelier.report.pixels import bitmap
@@ -220,3 +220,12 @@ def test_figures_are_left_out_last_and_a_page_that_is_too_large_without_them_is_
     monkeypatch.setattr(bound, "LIMIT", 50)
     with pytest.raises(InputError, match="report on fewer models at a time"):
         bound.bounded({"figures": [drawn, bitmap(pixels, fit=64)]}, page)
+
+
+def test_warnings_are_told_in_short_once_for_whom_they_concern() -> None:
+    texts = ["Mode collapse: nine of ten", "FD is not finite; why", "x", "y", "z"]
+    notes = [page.Note("gan, seeds 0 to 4", text, collapse=False) for text in texts[:3]]
+    notes += [page.Note("vae, seed 1", text, collapse=False) for text in texts[3:]]
+    assert page._in_short(notes) == (
+        "gan, seeds 0 to 4: mode collapse, FD is not finite, x; vae, seed 1: y; and 1 more"
+    )

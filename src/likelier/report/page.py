@@ -33,7 +33,7 @@ from likelier.report.neighbours import neighbours
 from likelier.report.pixels import Bitmap, bitmap, halves, thinned, tiled
 from likelier.report.quality import quality
 from likelier.report.reading import OLDER, Array, Pixels, Run
-from likelier.report.standing import listed
+from likelier.report.standing import listed, seeds_in_words
 from likelier.report.steadiness import steadiness
 from likelier.report.table import Footnotes, costs, in_words, number, sections
 from likelier.report.walks import interpolations, manifolds, traversals
@@ -251,10 +251,14 @@ def _warnings(groups: Sequence[Group]) -> list[Note]:
 
 
 def _in_short(notes: Sequence[Note]) -> str:
-    """The beginnings of the warnings, in a line or two."""
-    first = [f"{note.who}: {re.split('[:;]', note.text)[0][:_BRIEF]}" for note in notes[:_FEW_NOTES]]
-    rest = len(notes) - len(first)
-    return "; ".join(first) + (f"; and {rest} more" if rest > 0 else "")
+    """The beginnings of the warnings by whom they concern, in a line or two."""
+    first: dict[str, list[str]] = {}
+    for note in notes[:_FEW_NOTES]:
+        words = re.split("[:;]", note.text)[0][:_BRIEF]
+        first.setdefault(note.who, []).append(words[0].lower() + words[1:] if words[1:2].islower() else words)
+    rest = len(notes) - _FEW_NOTES
+    told = "; ".join(f"{who}: {', '.join(words)}" for who, words in first.items())
+    return told + (f"; and {rest} more" if rest > 0 else "")
 
 
 def _said_once(said: Sequence[tuple[Group, Run, str]]) -> list[Note]:
@@ -263,8 +267,7 @@ def _said_once(said: Sequence[tuple[Group, Run, str]]) -> list[Note]:
     for group, run, text in said:
         found.setdefault((group.label, text), []).append(run.seed)
     return [
-        Note(f"{label}, seed{'s' * (len(seeds) > 1)} {listed([str(s) for s in seeds])}", text, _is_collapse(text))
-        for (label, text), seeds in found.items()
+        Note(f"{label}, {seeds_in_words(seeds)}", text, _is_collapse(text)) for (label, text), seeds in found.items()
     ]
 
 

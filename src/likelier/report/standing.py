@@ -57,6 +57,17 @@ def trial_of(run: Run) -> Trial:
     )
 
 
+def seeds_in_words(seeds: Sequence[int]) -> str:
+    """Which seeds, without counting up to the last of many.
+
+    >>> seeds_in_words([3]), seeds_in_words([0, 1, 3]), seeds_in_words([0, 1, 2, 3, 4])
+    ('seed 3', 'seeds 0, 1 and 3', 'seeds 0 to 4')
+    """
+    if len(seeds) > 3 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"seeds {seeds[0]} to {seeds[-1]}"
+    return f"seed{'s' * (len(seeds) > 1)} {listed([str(seed) for seed in seeds])}"
+
+
 def listed(items: Sequence[str]) -> str:
     """A list as it is read aloud.
 
