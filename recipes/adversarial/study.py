@@ -10,7 +10,9 @@ every eighth of the runs, for several processes or machines; their files are put
 A line holds the measures of 10,000 samples (Fréchet distance in the set's own three extractors; precision, recall,
 density and coverage in the first; classes without a sample, or the modes of stacked images, of 26,000) and how steady
 the training was, from the run's own log.
-`--pictures FOLDER` keeps the samples of the first seed of each model. Runs themselves are thrown away.
+`--pictures FOLDER` keeps the samples of the first seed of each model. Runs themselves are thrown away. In the end the
+table of the results is printed, as `table.py` makes it: with distances as shares of that of the study's `yardstick`,
+if it names one of its models.
 """
 
 import argparse
@@ -25,6 +27,7 @@ from typing import Any
 import torch
 import yaml
 from jaxtyping import UInt8
+from table import table
 from torch import Tensor
 
 import likelier
@@ -144,16 +147,20 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, help="folder for the samples of the first seed")
     options = parser.parse_args()
     first, of = map(int, options.part.split("/"))
+    study = yaml.safe_load(options.study.read_text())
     lines = options.results.read_text().splitlines() if options.results.exists() else []
-    there = {tuple(json.loads(line)[k] for k in ("data", "model", "seed")) for line in lines}
-    for job in list(jobs_of(yaml.safe_load(options.study.read_text())))[first::of]:
+    results = [json.loads(line) for line in lines]
+    there = {tuple(line[k] for k in ("data", "model", "seed")) for line in results}
+    for job in list(jobs_of(study))[first::of]:
         if (job["data"], job["model"], job["seed"]) in there or options.only not in (None, job["model"]):
             continue
         with tempfile.TemporaryDirectory() as folder:
             line = carried_out(job, options.device, Path(folder), options.pictures)
         with options.results.open("a") as file:
             file.write(json.dumps(line) + "\n")
+        results.append(line)
         print(*(line[k] for k in ("data", "model", "seed", "status", "seconds", "distances", "recall")), flush=True)
+    print(table(results, study.get("yardstick")))
 
 
 if __name__ == "__main__":
