@@ -162,11 +162,14 @@ class Ours:
     minute there is another checkpoint.
     """
 
-    def __init__(self, family: Family, images: Images, folder: Path, taped: bool) -> None:
+    def __init__(
+        self, family: Family, images: Images, folder: Path, taped: bool, mixed_precision: bool = False
+    ) -> None:
         family.replays = taped and family.replays
         self.images, self.run = images, Run.create(folder, {}, {})
         start = time.perf_counter()
-        self.game = Game(family, images, 0, EPOCHS * len(images.train), torch.device("cpu"))
+        device, budget = torch.device("cpu"), EPOCHS * len(images.train)
+        self.game = Game(family, images, 0, budget, device, mixed_precision=mixed_precision)
         for _ in range(3 if taped else 1):  # what a tape is made from
             self.game.turn()
         self.once = time.perf_counter() - start

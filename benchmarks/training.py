@@ -14,6 +14,7 @@ differs is the loop around them:
     likelier  `loop.play` on the last turns of a run of 20 epochs, with its log and its share of what happens once a run
               or once a minute; without looks, whose number is fixed and which --looks times apart
     written   the same with every turn carried out as written, in place of from tape
+    mixed     the same with its large products in bfloat16 (--mixed-precision)
     products  the turn's matrix products and convolutions alone, forward and backward, on the memory they have there
     limit     the turn's floating-point operations at the rate of the best of a few large matrix products
     +bytes    the same, and the bytes that Adam and the batches must move, at the bandwidth of the best of a few plain
@@ -56,7 +57,7 @@ from likelier.run import Run
 from likelier.watch import Watch
 
 FAMILIES = ("vae", "gan", "dcgan", "vae_gan")
-COLUMNS = ("student", "tidy", "pythae", "written", "products", "limit", "+bytes")
+COLUMNS = ("student", "tidy", "pythae", "written", "mixed", "products", "limit", "+bytes")
 SHAPES = {"mnist": (60_000, 1, 28, 28), "cifar10": (50_000, 3, 32, 32)}
 PYTHAE = Path(__file__).parents[1] / ".venv-pythae" / "bin" / "python"
 
@@ -89,6 +90,7 @@ def contest(name: str, images: Images, batch: int, chosen: argparse.Namespace, p
             "student": student(make(), images),
             "tidy": tidy(make(), images),
             "written": Ours(make(), images, Path(folder, "written"), taped=False),
+            "mixed": Ours(make(), images, Path(folder, "mixed"), taped=True, mixed_precision=True),
             "products": lambda turns: timed(partial(products, turns)),
         }
         if pythae and name == "vae":

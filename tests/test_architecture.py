@@ -18,7 +18,7 @@ ROOMS = [  # from the ground up: a room may import from those above it in this l
     {"files", "memory", "pictures", "workers"},
     {"fetching", "showing"},
     {"images", "distributions", "losses", "schedules"},
-    {"nn", "adam", "augmentation", "data", "metrics", "likelihood", "verdict", "texture"},
+    {"nn", "adam", "arithmetic", "augmentation", "data", "metrics", "likelihood", "verdict", "texture"},
     {"family", "run", "features", "stability", "packing", "divergence"},
     {"tape", "collapse", "intervals"},
     {"claims"},

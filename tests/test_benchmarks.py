@@ -88,7 +88,7 @@ def test_training_is_timed_and_its_table_can_be_shown_again(tmp_path: Path):
     assert [result["family"] for result in found["results"]] == ["vae", "vae_gan"]
     for result in found["results"]:
         seconds = result["seconds_per_epoch"]
-        assert {"likelier", "student", "tidy", "written", "products", "limit", "+bytes"} <= seconds.keys()
+        assert {"likelier", "student", "tidy", "written", "mixed", "products", "limit", "+bytes"} <= seconds.keys()
         assert all(len(values) == 2 and min(values) > 0 for values in seconds.values())
         assert all(less < more for less, more in zip(seconds["limit"], seconds["+bytes"], strict=True))
         assert all(least < most for least, most in zip(seconds["limit"], seconds["likelier"], strict=True))

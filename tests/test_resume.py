@@ -24,6 +24,8 @@ def command(family: str, out: Path, images: int) -> list[str]:
     options = ["--images", str(images), "--seed", "3", "--checkpoint-seconds", "0.05", "--device", "cpu", "-q"]
     if family in ("vae", "dcgan"):
         options += ["--augment", "shift"]
+    if family in ("gan", "dcgan", "r3gan"):
+        options += ["--mixed-precision"]
     return [sys.executable, "-m", "likelier", "train", family, *options, "--out", str(out)]
 
 

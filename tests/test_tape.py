@@ -36,14 +36,14 @@ def digits() -> Images:
     return load("digits")
 
 
-def game_of(family: type[Family], images: Images, replays: bool) -> Game:
+def game_of(family: type[Family], images: Images, replays: bool, mixed_precision: bool = False) -> Game:
     model = build(family, family.Config(), images, seed=1)
     model.replays = replays
-    return Game(model, images, 1, 10_000, torch.device("cpu"))
+    return Game(model, images, 1, 10_000, torch.device("cpu"), mixed_precision=mixed_precision)
 
 
-def assert_same_course(family: type[Family], images: Images) -> TapedTurn:
-    written, taped = game_of(family, images, False), game_of(family, images, True)
+def assert_same_course(family: type[Family], images: Images, mixed_precision: bool = False) -> TapedTurn:
+    written, taped = (game_of(family, images, replays, mixed_precision) for replays in (False, True))
     for turn in range(TURNS):
         a, b = written.turn() | written.gradient_norms(), taped.turn() | taped.gradient_norms()
         assert a.keys() == b.keys()
@@ -55,9 +55,10 @@ def assert_same_course(family: type[Family], images: Images) -> TapedTurn:
     return taped.moves
 
 
+@pytest.mark.parametrize("mixed_precision", [False, True])
 @pytest.mark.parametrize("name", names())
-def test_a_family_on_tape_takes_the_course_it_takes_as_written(name: str, digits: Images):
-    moves = assert_same_course(find(name), digits)
+def test_a_family_on_tape_takes_the_course_it_takes_as_written(name: str, mixed_precision: bool, digits: Images):
+    moves = assert_same_course(find(name), digits, mixed_precision)
     assert moves.tape is not None, moves.why_not
 
 

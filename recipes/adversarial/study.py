@@ -3,9 +3,10 @@
     LIKELIER_DATA=DATA python recipes/adversarial/study.py recipes/adversarial/ablation.yaml results.jsonl
 
 A study is a YAML file: `data` (one set or several), `seeds` (how many), a budget (`images` or `minutes`), `looks`, and
-`models`, each a family with settings, which may have a budget of its own. Every run is one line of the file of results,
-and is not made again if it is there, so that a study can be stopped, and gone on with, at any time. `--part 2/8` makes
-every eighth of the runs, for several processes or machines; their files are put together with `cat`.
+`models`, each a family with settings, which may have a budget of its own and `mixed_precision: true`. Every run is one
+line of the file of results, and is not made again if it is there, so that a study can be stopped, and gone on with, at
+any time. `--part 2/8` makes every eighth of the runs, for several processes or machines; their files are put together
+with `cat`.
 
 A line holds the measures of 10,000 samples (Fréchet distance in the set's own three extractors; precision, recall,
 density and coverage in the first; classes without a sample, or the modes of stacked images, of 26,000) and how steady
@@ -43,6 +44,7 @@ from likelier.stability import training_stability
 N = 10_000
 CHUNK = 1_000
 BUDGET = ("images", "minutes", "epochs")
+ASKED = ("family", "settings", "seed", "looks", "mixed_precision", *BUDGET)
 KEYS = ("frechet_distance", "precision", "recall", "density", "coverage", "class_histogram_kl")
 
 Job = dict[str, Any]
@@ -54,6 +56,7 @@ def jobs_of(study: Mapping[str, Any]) -> Iterator[Job]:
     for seed, name, (model, what) in product(range(study["seeds"]), data, study["models"].items()):
         source = what if set(BUDGET) & set(what) else study
         budget = {k: v for k, v in source.items() if k in BUDGET}
+        mixed = {k: v for k, v in what.items() if k == "mixed_precision"}
         yield {
             "data": name,
             "model": model,
@@ -62,6 +65,7 @@ def jobs_of(study: Mapping[str, Any]) -> Iterator[Job]:
             "seed": seed,
             "looks": study["looks"],
             **budget,
+            **mixed,
         }
 
 
@@ -76,7 +80,7 @@ def reference_of(data: str) -> Reference:
 def carried_out(job: Job, device: str, folder: Path, pictures: Path | None) -> dict[str, Any]:
     """Train, measure, and keep the picture; the line of results."""
     reference = reference_of(job["data"])
-    arguments = {k: v for k, v in job.items() if k in ("family", "settings", "seed", "looks", *BUDGET)}
+    arguments = {k: v for k, v in job.items() if k in ASKED}
     run = likelier.train(data=reference.images, device=device, out=folder / "run", **arguments)
     family, generator = likelier.load(run), rng.generator(0, "study")
     samples = drawn(family, reference.n, generator)

@@ -49,7 +49,7 @@ from likelier.watch import reconstruct
 
 Given = dict[str, Any]
 SHORT = {**REAL, "untrained encoder": "untrained"}
-TRAINING = ("epochs", "images", "minutes", "seed", "out", "device", "augment")
+TRAINING = ("epochs", "images", "minutes", "seed", "out", "device", "augment", "mixed_precision")
 MODELS = ("families", "settings", "sweep", "models")
 """What says which models are compared."""
 SHAPE = ("size", "channels", "fit")

@@ -13,6 +13,7 @@ import torch
 from typing_extensions import TypedDict
 
 from likelier import data as sources
+from likelier.arithmetic import check_mixed_precision
 from likelier.augmentation import check_augmentations
 from likelier.claims import Judged, as_json
 from likelier.errors import InputError
@@ -69,6 +70,8 @@ class Plan(TypedDict):
     """The ONNX file of another network, if figures are to be taken in its features."""
     augment: NotRequired[list[str]]
     """What is done to training images each time they come."""
+    mixed_precision: NotRequired[bool]
+    """Whether large products are in bfloat16."""
     jobs: NotRequired[int | None]
     """Runs at a time, if it was said how many."""
     threads: NotRequired[Annotated[int, pydantic.Field(ge=1)]]
@@ -205,6 +208,7 @@ def compare(
     sweep: Mapping[str, Sequence[Any]] | None = None,
     models: Mapping[str, Mapping[str, Any]] | None = None,
     augment: Sequence[str] = (),
+    mixed_precision: bool = False,
     judge: str | Path | None = None,
     jobs: int | None = None,
     audience: Audience | None = None,
@@ -213,7 +217,7 @@ def compare(
 
     Args:
         families: names or dotted paths, by default the four of the lab; each is a model, and is trained once per seed.
-        data, data_root, epochs, images, minutes, device, augment: as in `likelier.train`.
+        data, data_root, epochs, images, minutes, device, augment, mixed_precision: as in `likelier.train`.
         seed, seeds: the first training seed, and how many follow on from it.
         out: the folder to make; by default `runs/compare-DATA`.
         settings: by name, for every family that has one of that name; `FAMILY.name` is for one family alone.
@@ -249,7 +253,7 @@ def compare(
     for model in asked:
         family = find(model.family)
         built = build(family, configure(family, model.settings), image_set, first)
-        rehearse(built, image_set, first, chosen, augmentations)
+        rehearse(built, image_set, first, chosen, augmentations, check_mixed_precision(mixed_precision))
     path = Path(out) if out is not None else Path("runs") / f"compare-{image_set.name}"
     plan: Plan = {
         "format": FORMAT,
@@ -268,6 +272,7 @@ def compare(
         "pairs": list(combinations([model.name for model in asked], 2)),
         "extractor": None if judge is None else str(Path(judge).resolve()),
         "augment": augmentations,
+        "mixed_precision": mixed_precision,
         "jobs": jobs,
     }
     plan["threads"] = max(1, torch.get_num_threads() // workers_for(plan, image_set))
@@ -422,8 +427,10 @@ def check_planned(run: Run, plan: Plan, model: Model, seed: int) -> None:
     settings = settings_of(configure(family, model.settings))
     budget = {"epochs": plan["epochs"], "minutes": plan["minutes"], "images": plan["images"]}
     asked: dict[str, Any] = {name: value for name, value in budget.items() if value is not None}
-    asked |= {"family": model.family, "seed": seed, "augment": plan.get("augment", []), "settings": settings}
-    if changed := changes({"augment": [], **{name: config.get(name) for name in asked}}, asked):
+    asked |= {"family": model.family, "seed": seed, "settings": settings}
+    usual = {"augment": [], "mixed_precision": False}
+    asked |= {name: plan.get(name, value) for name, value in usual.items()}
+    if changed := changes({name: config.get(name, usual.get(name)) for name in asked}, asked):
         raise InputError(
             f"{run.path} was begun under another plan: {', '.join(changed)}; wanted the plan as it was, or "
             "--allow-drift, which leaves the run with what it has"
@@ -556,6 +563,7 @@ def job_of(path: Path, plan: Plan, images: Images, model: Model, seed: int) -> d
         "device": plan["device"],
         "settings": dict(model.settings),
         "augment": plan.get("augment", []),
+        "mixed_precision": plan.get("mixed_precision", False),
         "checkpoint_seconds": CHECKPOINT_SECONDS,
     }
 
@@ -619,6 +627,7 @@ def command_of(plan: Plan) -> str:
     words += ["--seeds", str(n)] if n > 1 else []
     words += ["--extractor", Path(plan["extractor"]).name] if plan["extractor"] else []
     words += ["--augment", ",".join(plan["augment"])] if plan.get("augment") else []
+    words += ["--mixed-precision"] if plan.get("mixed_precision") else []
     words += ["--device", plan["device"]] if plan["device"] != "auto" else []
     words += ["--jobs", str(plan["jobs"])] if plan.get("jobs") else []
     command = shlex.join([*words, *options])

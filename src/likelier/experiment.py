@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from likelier import data as sources
+from likelier.arithmetic import check_mixed_precision, has_bfloat16
 from likelier.augmentation import check_augmentations
 from likelier.errors import InputError
 from likelier.family import Family, build, configure, find, settings_of
@@ -59,7 +60,8 @@ class Budget:
         if self.minutes is None:
             return self.without_a_clock(images)
         seconds = 60 * self.minutes
-        return max(1, round(seconds * images_per_second(game, min(3.0, 0.1 * seconds))))
+        warm_up = min(0.1 * seconds, max(3.0, seconds / 30), 10.0)
+        return max(1, round(seconds * images_per_second(game, warm_up)))
 
     def without_a_clock(self, images: Images) -> int:
         """The budget in images, unless it was said in minutes."""
@@ -90,6 +92,7 @@ def train(
     device: str = "auto",
     settings: Mapping[str, Any] | None = None,
     augment: Sequence[str] = (),
+    mixed_precision: bool = False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     looks: int = LOOKS,
     init: str | Path | Run | None = None,
@@ -108,6 +111,7 @@ def train(
         device: auto, cpu, cuda or mps.
         settings: of the family, by name.
         augment: what is done to training images each time they come: "shift", "flip" (see `likelier.augmentation`).
+        mixed_precision: large products in bfloat16, which is faster on most devices (see `likelier.arithmetic`).
         checkpoint_seconds: how often, at most, the state is saved on the way.
         looks: how often the model is looked at (pictures, held-out scalars), the beginning and the end included.
         init: a run whose last good state this one begins from: weights and moving averages are taken, optimisers start
@@ -140,8 +144,10 @@ def train(
     if path.exists():
         raise InputError(f"{path} is there already: choose another --out, or go on with --resume {path}")
     augmentations = check_augmentations(augment, image_set)
+    if check_mixed_precision(mixed_precision) and not has_bfloat16(chosen):
+        warnings.warn(f"{device_name(chosen)} has no bfloat16: mixed precision will be slower here", stacklevel=2)
     judge = extractor_at_hand(image_set)
-    rehearsal = rehearse(build(cls, config, image_set, seed), image_set, seed, chosen, augmentations)
+    rehearsal = rehearse(build(cls, config, image_set, seed), image_set, seed, chosen, augmentations, mixed_precision)
     total = budget.in_images(image_set, rehearsal)
     told = {"classes": list(image_set.classes)} if rehearsal.family.classes else {}
     del rehearsal  # before the run asks for the same memory
@@ -156,6 +162,7 @@ def train(
         "watched_in": judge.name if judge else None,
         "settings": settings_of(config),
         "augment": augmentations,
+        "mixed_precision": mixed_precision,
         **told,
         **({"parent": parent.record()} if parent else {}),
     }
@@ -321,7 +328,8 @@ def playing_on(
     settle_drift(run, state, judge, allow_drift)
     model = built_again(config, run.path, images.shape if state else images, family)
     augment = check_augmentations(config.get("augment", []), images)
-    game = Game(model, images, config["seed"], config["images"], device, augment)
+    mixed_precision = check_mixed_precision(config.get("mixed_precision", False))
+    game = Game(model, images, config["seed"], config["images"], device, augment, mixed_precision)
     game.earlier = images_before(config)
     if state:
         game.restore(state)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from likelier import rng
 from likelier.adam import Adam
+from likelier.arithmetic import arithmetic
 from likelier.augmentation import Augmentation
 from likelier.divergence import CHECK, PATIENCE, Skips, not_finite
 from likelier.errors import InputError
@@ -94,8 +95,10 @@ class Game:
         budget: int,
         device: torch.device,
         augment: Sequence[str] = (),
+        mixed_precision: bool = False,
     ) -> None:
         self.family = family.to(device).train()
+        self.mixed_precision = mixed_precision
         self.budget = budget
         self.turns = 0
         self.rounds = 1
@@ -148,11 +151,12 @@ class Game:
         """The family's moves, one after the other; their losses and logged scalars."""
         scalars: dict[str, Tensor] = {}
         moved: Counter[str] = Counter()
-        for i, move in enumerate(self.moves_of(step)):
-            moved.update(move.losses.keys())
-            scalars |= {f"{CHECK}{i}/{name}": found for name, found in self.update(move).items()}
-            scalars |= {f"loss.{name}": loss.detach() for name, loss in move.losses.items()}
-            scalars |= {name: value.detach() for name, value in move.log.items()}
+        with arithmetic(self.step.noise.device, self.mixed_precision):
+            for i, move in enumerate(self.moves_of(step)):
+                moved.update(move.losses.keys())
+                scalars |= {f"{CHECK}{i}/{name}": found for name, found in self.update(move).items()}
+                scalars |= {f"loss.{name}": loss.detach() for name, loss in move.losses.items()}
+                scalars |= {name: value.detach() for name, value in move.log.items()}
         self.rounds = min(moved.values(), default=1)
         return scalars
 

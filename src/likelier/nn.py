@@ -36,9 +36,9 @@ class Network(nn.Sequential):
     """Layers in a row, from a tensor to a tensor."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The last layer's output."""
+        """The last layer's output; in float32 if that was computed in bfloat16, as losses are made of it."""
         y: Tensor = super().__call__(x)
-        return y
+        return y.float() if y.dtype == torch.bfloat16 else y
 
 
 def mlp(*sizes: int, activation: Callable[[], nn.Module] = nn.ReLU) -> Network:
@@ -153,11 +153,12 @@ class Residual(nn.Module):
         for _ in range(2):
             convolution = nn.Conv2d(width, width, 3, padding=1, bias=not normalise)
             layers += [*batch_norm(width, normalise), activation(), convolution]
-        self.branch = Network(*layers)
+        self.branch = nn.Sequential(*layers)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """x + F(x)."""
-        return x + self.branch(x)
+        y: Tensor = self.branch(x)
+        return x + y
 
 
 def channels_last(network: Network) -> Network:

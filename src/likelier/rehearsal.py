@@ -6,13 +6,21 @@ import torch
 from torch import Tensor
 
 from likelier import rng
+from likelier.arithmetic import arithmetic
 from likelier.errors import InputError
 from likelier.family import Family, Move
 from likelier.images import Images
 from likelier.loop import Game
 
 
-def rehearse(family: Family, images: Images, seed: int, device: torch.device, augment: Sequence[str] = ()) -> Game:
+def rehearse(
+    family: Family,
+    images: Images,
+    seed: int,
+    device: torch.device,
+    augment: Sequence[str] = (),
+    mixed_precision: bool = False,
+) -> Game:
     """Play one turn of a new family and draw two samples; the game can be thrown away, or timed.
 
     Raises:
@@ -22,16 +30,17 @@ def rehearse(family: Family, images: Images, seed: int, device: torch.device, au
     who = f"the family {type(family).__module__}"
     check_players(family, who)
     check_step_sizes(family, who)
-    game = Game(family, images, seed, 1, device, augment)
+    game = Game(family, images, seed, 1, device, augment, mixed_precision)
     before = torch.get_rng_state()
     moves = family.turns(game.step)
     if not isinstance(moves, Iterator):
         raise InputError(f"{who}: turns returned {type(moves).__name__}, wanted moves from `yield Move(...)`")
     moved = False
-    for move in moves:
-        check_move(game, move, who)
-        game.update(move)
-        moved = True
+    with arithmetic(device, mixed_precision):
+        for move in moves:
+            check_move(game, move, who)
+            game.update(move)
+            moved = True
     if not moved or game.seen == 0:
         lacking = "drew no images with step.images()" if moved else "made no move"
         raise InputError(f"{who}: a turn {lacking}, so nothing would be learned, or the budget never spent")

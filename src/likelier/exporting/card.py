@@ -200,6 +200,7 @@ def training(run: Run, model: Family) -> list[str]:
         "commit": escaped(environment.get("commit") or ""),
         "settings": ", ".join(f"`{code(key)} = {code(value)}`" for key, value in config["settings"].items()),
         "augmented by": escaped(", ".join(map(str, config.get("augment") or ()))),
+        "large products in": "bfloat16" if config.get("mixed_precision") else "",
         "begun from": escaped((config.get("parent") or {}).get("state") or ""),
     }
     listed = [f"- {key}: {value}" for key, value in lines.items() if value]
@@ -214,6 +215,7 @@ def command_of(run: Run, model: Family) -> str:
     words += [w for key, value in (config.get("data_options") or {}).items() for w in (f"--{key}", str(value))]
     words += ["--images", str(config["images"]), "--seed", str(config["seed"])]
     words += ["--augment", ",".join(map(str, config["augment"]))] if config.get("augment") else []
+    words += ["--mixed-precision"] if config.get("mixed_precision") else []
     words += ["--init", "RUN"] if config.get("parent") else []
     usual = settings_of(configure(type(model), {}))
     changed = {key: value for key, value in config["settings"].items() if key not in usual or usual[key] != value}

@@ -204,10 +204,11 @@ def _has_just_begun(path: Path) -> bool:
 
 
 def _beside_settings(config: Mapping[str, Any]) -> dict[str, str]:
-    """What tells runs apart as the settings of the family do: what was done to images, and the weights begun with."""
+    """What tells runs apart as settings of the family do: augmentation, arithmetic, and the weights begun with."""
     kinds, parent = config.get("augment"), config.get("parent")
     augment = {"augment": ", ".join(map(str, kinds))} if isinstance(kinds, list) and kinds else {}
-    return augment | ({"init": Path(str(parent.get("path"))).name} if isinstance(parent, dict) else {})
+    mixed = {"mixed precision": "on"} if config.get("mixed_precision") is True else {}
+    return augment | mixed | ({"init": Path(str(parent.get("path"))).name} if isinstance(parent, dict) else {})
 
 
 def _shape(value: Any) -> tuple[int, int, int] | None:
