@@ -2,23 +2,27 @@
 
 import json
 import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import likelier
 from conftest import EACH_FAMILY
 from likelier.arithmetic import arithmetic, check_mixed_precision, has_bfloat16
+from likelier.cli import main
 from likelier.comparison import command_of, job_of, read_plan
 from likelier.errors import InputError
 from likelier.exporting.card import command_of as command_of_run
-from likelier.family import build, find
+from likelier.families.gan import GAN
+from likelier.family import Move, Step, build, find
 from likelier.images import Images
 from likelier.loop import Game
 from likelier.models import Model
 from likelier.nn import Networks
+from likelier.rehearsal import rehearse
 from likelier.run import Run
 from likelier.side_by_side import train_side_by_side
 from likelier.tape import Recorder
@@ -98,6 +102,7 @@ def test_a_run_learns_and_says_in_what_numbers(tmp_path: Path):
     losses = [[line["loss.vae"] for line in each.metrics() if "loss.vae" in line] for each in (plain, run)]
     assert losses[0][-1] < 0.9 * losses[0][0]
     assert losses[1][-1] == pytest.approx(losses[0][-1], rel=0.01)
+    assert losses[1] != losses[0]
     assert likelier.load(run).sample(4, torch.Generator().manual_seed(0)).dtype == torch.float32
     assert "--mixed-precision" in command_of_run(run, likelier.load(run))
 
@@ -110,7 +115,7 @@ def test_anything_but_a_truth_value_is_refused_in_one_line(found: object, tmp_pa
     (run.path / "done").unlink()
     config = json.loads((run.path / "config.json").read_text())
     (run.path / "config.json").write_text(json.dumps({**config, "mixed_precision": found}))
-    with pytest.raises(InputError, match="mixed_precision"):
+    with pytest.raises(InputError, match=r"mixed_precision = .*: wanted true or false"):
         likelier.resume(run.path)
 
 
@@ -132,6 +137,65 @@ def test_a_comparison_keeps_its_numbers_and_its_workers_honour_them(tmp_path: Pa
     train_side_by_side([job], 1, torch.get_num_threads(), lambda job, news: None)
     digests = [run.state().digest_without_clock() for run in (Run.open(job["out"]), *comparison.runs)]
     assert digests[0] == digests[1]
+    with pytest.raises(InputError, match="mixed_precision"):
+        read_plan_with(comparison.path / "compare.json", mixed_precision="yes")
+
+
+def read_plan_with(path: Path, **changed: object) -> Mapping[str, object]:
+    """The plan, after somebody has changed it."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+    return read_plan(path)
+
+
+class Own(GAN):
+    """A family with networks that are not likelier's."""
+
+    def __init__(self, config: GAN.Config, shape: tuple[int, int, int]) -> None:
+        super().__init__(config, shape)
+        self.discriminator = nn.Sequential(*self.discriminator)
+        self.register_buffer("memory", torch.zeros(config.batch, 1))
+
+
+class Mixes(Own):
+    """One that puts what its networks give into a memory of another type."""
+
+    def turns(self, step: Step) -> Iterator[Move]:
+        """One move of D."""
+        score = self.discriminator(step.images())
+        self.memory[torch.arange(len(score))] = score.detach()
+        yield Move({"discriminator": score.float().mean()})
+
+
+@pytest.mark.parametrize(
+    ("family", "said"),
+    [
+        (Own, "is a bfloat16, too short for a loss; wanted its networks made of likelier.nn.Network, or"),
+        (Mixes, "cannot be played in mixed precision, leave that out: Index put requires"),
+    ],
+)
+def test_a_family_of_ones_own_is_told_what_it_needs(family: type[Own], said: str, digits: Images):
+    rehearse(build(family, family.Config(batch=8), digits.shape, 0), digits, 0, CPU)
+    with pytest.raises(InputError, match=said):
+        rehearse(build(family, family.Config(batch=8), digits.shape, 0), digits, 0, CPU, mixed_precision=True)
+
+
+@pytest.mark.parametrize("call", [likelier.train, likelier.compare])
+def test_a_family_is_rehearsed_in_the_numbers_that_are_asked_for(
+    call: Callable[..., object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr("likelier.nn.Network.__call__", nn.Sequential.__call__)
+    asked = "gan" if call is likelier.train else ["gan"]
+    with pytest.raises(InputError, match="too short for a loss"):
+        call(asked, "digits", images=64, mixed_precision=True, out=tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_command_line_asks_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "out"
+    assert main(["train", "vae", "--images", "128", "--mixed-precision", "--out", str(out), "-q"]) == 0
+    assert json.loads((out / "config.json").read_text())["mixed_precision"] is True
+    assert main(["runs", "show", str(out)]) == 0
+    assert "numbers   large products in bfloat16" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -111,8 +111,17 @@ def test_the_tutorial_quotes_the_program_and_its_constants():
 
 def test_documents_link_to_what_is_there():
     for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
-        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text(encoding="utf-8")):
-            assert "://" in target or (document.parent / target).exists(), f"{document.name} links to {target}"
+        for target, heading in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", document.read_text(encoding="utf-8")):
+            linked = document.parent / target if target else document
+            assert "://" in target or linked.exists(), f"{document.name} links to {target}"
+            if heading and "://" not in target:
+                assert heading in headings_of(linked), f"{document.name} links to {target}#{heading}"
+
+
+def headings_of(document: Path) -> list[str]:
+    """The headings, as links to them are spelt."""
+    found = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found]
 
 
 def test_every_promise_is_kept_by_a_test_that_is_there():

@@ -777,6 +777,15 @@ def test_augmentation_tells_runs_of_one_family_apart(tmp_path: Path) -> None:
     assert "gan (augment shift, flip)" in page
 
 
+def test_mixed_precision_tells_runs_of_one_family_apart(tmp_path: Path) -> None:
+    plain, mixed = (light_run(tmp_path / name, "gan", 0, {"frechet_distance": 1.0}) for name in ("plain", "mixed"))
+    config = json.loads((mixed / "config.json").read_text())
+    (mixed / "config.json").write_text(json.dumps({**config, "mixed_precision": True}))
+    page = report(tmp_path / "report.html", plain, mixed)
+    assert "gan (mixed precision unset)" in page
+    assert "gan (mixed precision on)" in page
+
+
 def test_settings_tell_runs_of_one_family_apart(tmp_path: Path) -> None:
     """A median over seeds of different settings would be a number of nothing."""
     first, second = (light_run(tmp_path / name, "vae", 0, {"frechet_distance": 1.0}) for name in "ab")

@@ -395,7 +395,7 @@ def training_options(parser: Parser) -> None:
     parser.add_argument(
         "--augment", type=listed, metavar="KIND,…", help="change training images each time: shift, flip (not at all)"
     )
-    parser.add_argument("--mixed-precision", action="store_true", help="large products in bfloat16 (float32)")
+    parser.add_argument("--mixed-precision", action="store_true", help="large products in bfloat16 (all in float32)")
     parser.add_argument("--resume", type=text, metavar="DIR", help="go on with what was begun in DIR")
     parser.add_argument(
         "--allow-drift", action="store_true", help="go on with --resume though versions or settings have changed"

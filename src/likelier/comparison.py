@@ -70,7 +70,7 @@ class Plan(TypedDict):
     """The ONNX file of another network, if figures are to be taken in its features."""
     augment: NotRequired[list[str]]
     """What is done to training images each time they come."""
-    mixed_precision: NotRequired[bool]
+    mixed_precision: NotRequired[pydantic.StrictBool]
     """Whether large products are in bfloat16."""
     jobs: NotRequired[int | None]
     """Runs at a time, if it was said how many."""

@@ -320,6 +320,7 @@ def playing_on(
 ) -> Iterator[None]:
     """The same, while nobody else writes."""
     config = run.config
+    mixed_precision = check_mixed_precision(config.get("mixed_precision", False))
     if list(images.shape) != config["shape"]:
         raise InputError(f"{run.path} was trained on images of {config['shape']}, {images.name} has {images.shape}")
     state, judge = run.state_to_go_on_from() if run.begun else None, judge_of(run, images)
@@ -328,7 +329,6 @@ def playing_on(
     settle_drift(run, state, judge, allow_drift)
     model = built_again(config, run.path, images.shape if state else images, family)
     augment = check_augmentations(config.get("augment", []), images)
-    mixed_precision = check_mixed_precision(config.get("mixed_precision", False))
     game = Game(model, images, config["seed"], config["images"], device, augment, mixed_precision)
     game.earlier = images_before(config)
     if state:

@@ -36,11 +36,16 @@ def rehearse(
     if not isinstance(moves, Iterator):
         raise InputError(f"{who}: turns returned {type(moves).__name__}, wanted moves from `yield Move(...)`")
     moved = False
-    with arithmetic(device, mixed_precision):
-        for move in moves:
-            check_move(game, move, who)
-            game.update(move)
-            moved = True
+    try:
+        with arithmetic(device, mixed_precision):
+            for move in moves:
+                check_move(game, move, who)
+                game.update(move)
+                moved = True
+    except RuntimeError as error:  # of a family that mixes types itself
+        if not mixed_precision:
+            raise
+        raise InputError(f"{who} cannot be played in mixed precision, leave that out: {first_line(error)}") from None
     if not moved or game.seen == 0:
         lacking = "drew no images with step.images()" if moved else "made no move"
         raise InputError(f"{who}: a turn {lacking}, so nothing would be learned, or the budget never spent")
@@ -92,6 +97,12 @@ def check_move(game: Game, move: object, who: str) -> None:
     for name, value in move.log.items():
         if not isinstance(value, Tensor) or value.ndim:
             raise InputError(f"{who}: it logs {name} as {described(value)}, wanted a 0-d tensor")
+    for name, value in {**move.losses, **move.log}.items():
+        if value.dtype == torch.bfloat16:
+            raise InputError(
+                f"{who}: {name} is a bfloat16, too short for a loss; wanted its networks made of likelier.nn.Network, "
+                "or what they give as float32 with .float(), or no mixed precision"
+            )
 
 
 def check_samples(game: Game, images: Images, who: str) -> None:
@@ -101,6 +112,11 @@ def check_samples(game: Game, images: Images, who: str) -> None:
         raise InputError(f"{who}: two samples have shape {tuple(drawn.shape)}, wanted {(2, *images.shape)}")
     if drawn.min() < 0 or drawn.max() > 1:  # NaN passes: that is divergence, and said as such
         raise InputError(f"{who}: samples reach from {drawn.min():.3g} to {drawn.max():.3g}, wanted [0, 1]")
+
+
+def first_line(error: Exception) -> str:
+    """What is wrong, without torch's advice."""
+    return str(error).partition("\n")[0]
 
 
 def described(value: object) -> str:

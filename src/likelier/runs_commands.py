@@ -143,6 +143,7 @@ def print_run(run: Listed) -> None:
         ),
         "family": f"{run.family}, seed {run.seed}",
         "settings": ", ".join(f"{name} {value}" for name, value in config["settings"].items()) or "none",
+        "numbers": "large products in bfloat16" if config.get("mixed_precision") else "",
         "data": f"{config['data']}, {'×'.join(map(str, config['shape']))}",
         "images": f"{run.images:,} of {run.budget:,}",
         "trained": f"{seconds:.1f} s on {opened.environment['device']}, {opened.environment['threads']} threads",
