@@ -16,6 +16,7 @@ from likelier.cli import main
 from likelier.comparison import command_of, job_of, read_plan
 from likelier.errors import InputError
 from likelier.exporting.card import command_of as command_of_run
+from likelier.exporting.card import training
 from likelier.families.gan import GAN
 from likelier.family import Move, Step, build, find
 from likelier.images import Images
@@ -105,6 +106,8 @@ def test_a_run_learns_and_says_in_what_numbers(tmp_path: Path):
     assert losses[1] != losses[0]
     assert likelier.load(run).sample(4, torch.Generator().manual_seed(0)).dtype == torch.float32
     assert "--mixed-precision" in command_of_run(run, likelier.load(run))
+    assert "- large products in: bfloat16" in training(run, likelier.load(run))
+    assert "--mixed-precision" not in command_of_run(plain, likelier.load(plain))
 
 
 @pytest.mark.parametrize("found", ["yes", 1, None, [True]])
@@ -177,6 +180,16 @@ def test_a_family_of_ones_own_is_told_what_it_needs(family: type[Own], said: str
     rehearse(build(family, family.Config(batch=8), digits.shape, 0), digits, 0, CPU)
     with pytest.raises(InputError, match=said):
         rehearse(build(family, family.Config(batch=8), digits.shape, 0), digits, 0, CPU, mixed_precision=True)
+
+
+def test_too_little_memory_is_not_put_down_to_it(digits: Images):
+    def turns(self: GAN, step: Step) -> Iterator[Move]:
+        torch.empty(10**15)
+        yield Move({})
+
+    family = type("Large", (GAN,), {"turns": turns})
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        rehearse(build(family, GAN.Config(batch=8), digits.shape, 0), digits, 0, CPU, mixed_precision=True)
 
 
 @pytest.mark.parametrize("call", [likelier.train, likelier.compare])

@@ -111,7 +111,7 @@ def train(
         device: auto, cpu, cuda or mps.
         settings: of the family, by name.
         augment: what is done to training images each time they come: "shift", "flip" (see `likelier.augmentation`).
-        mixed_precision: large products in bfloat16, which is faster on most devices (see `likelier.arithmetic`).
+        mixed_precision: large products in bfloat16, which saves time with perceptrons (see `likelier.arithmetic`).
         checkpoint_seconds: how often, at most, the state is saved on the way.
         looks: how often the model is looked at (pictures, held-out scalars), the beginning and the end included.
         init: a run whose last good state this one begins from: weights and moving averages are taken, optimisers start

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from likelier import rng
 from likelier.arithmetic import arithmetic
-from likelier.errors import InputError
+from likelier.errors import InputError, out_of_memory
 from likelier.family import Family, Move
 from likelier.images import Images
 from likelier.loop import Game
@@ -43,7 +43,7 @@ def rehearse(
                 game.update(move)
                 moved = True
     except RuntimeError as error:  # of a family that mixes types itself
-        if not mixed_precision:
+        if not mixed_precision or out_of_memory(error):
             raise
         raise InputError(f"{who} cannot be played in mixed precision, leave that out: {first_line(error)}") from None
     if not moved or game.seen == 0:
