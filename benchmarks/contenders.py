@@ -134,7 +134,7 @@ def loop(
     step, players = LoopStep(family.config.batch, stream), family.players()
     parameters = {name: player.parameters() for name, player in players.items()}
     optimisers = {
-        name: torch.optim.Adam(parameters[name], player.lr, (player.beta1, player.beta2), fused=fused)
+        name: torch.optim.Adam(parameters[name], player.lr, (float(player.beta1), player.beta2), fused=fused)
         for name, player in players.items()
     }
 

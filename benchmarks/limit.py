@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from likelier.loop import Game
-from likelier.tape import FixedStep, Recorder, again, memory, tensors_in
+from likelier.tape import Call, FixedStep, Recorder, again, memory, tensors_in
 
 ARITHMETIC = {"mm", "addmm", "bmm", "baddbmm", "convolution", "convolution_backward"}
 FLOAT = 4
@@ -32,14 +32,21 @@ class Work:
 def work_of(game: Game) -> Work:
     """The work of a turn, counted while one is made."""
     before, moved = game.seen, 0
-    with FlopCounterMode(display=False) as counter:
+    with Recorder() as recorder:  # torch's own FlopCounterMode breaks off where a loss has a gradient in it
         for move in game.family.turns(game.step):
             game.update(move)
             moved += sum(p.numel() for name in move.losses for p in game.parameters[name])
     pixels = (game.seen - before) * math.prod(game.family.shape)
     weights = sum(p.numel() for p in game.family.parameters())
+    flops = sum(flops_of(call) for call in recorder.calls)
     passes = (4 + 3) * FLOAT * moved + (1 + FLOAT) * pixels
-    return Work(counter.get_total_flops(), passes, 4 * FLOAT * weights + (1 + FLOAT) * pixels)
+    return Work(flops, passes, 4 * FLOAT * weights + (1 + FLOAT) * pixels)
+
+
+def flops_of(call: Call) -> int:
+    """The floating-point operations of one operator, as torch counts them; 0 if that is no product."""
+    count = flop_registry.get(call.op.overloadpacket)
+    return count(*call.args, **call.kwargs, out_val=call.out) if count else 0
 
 
 def products_of(game: Game) -> Callable[[int], None]:

@@ -84,8 +84,8 @@ def test_the_work_of_a_vae_is_what_its_equations_say(limit: ModuleType):
 
 def test_training_is_timed_and_its_table_can_be_shown_again(tmp_path: Path):
     small = ["--data", "digits", "--batch", 64, "--threads", 1, "--rounds", 2, "--slot", 0.01]
-    found, table = run("training.py", tmp_path, *small, "--families", "vae", "vae_gan")
-    assert [result["family"] for result in found["results"]] == ["vae", "vae_gan"]
+    found, table = run("training.py", tmp_path, *small, "--families", "vae", "vae_gan", "r3gan")
+    assert [result["family"] for result in found["results"]] == ["vae", "vae_gan", "r3gan"]
     for result in found["results"]:
         seconds = result["seconds_per_epoch"]
         assert {"likelier", "student", "tidy", "written", "mixed", "products", "limit", "+bytes"} <= seconds.keys()
