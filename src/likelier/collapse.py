@@ -77,8 +77,8 @@ def mode_collapse(lines: Sequence[Line]) -> str | None:
         return None
     game = any("loss.discriminator" in line for line in lines)
     helps = (
-        "take a game that does not break (the family r3gan), or this one without momentum: beta1=0 and beta2=0.99; "
-        "or a smaller lr"
+        "take a game that does not break (the family r3gan as it comes), or this one without momentum: beta1=0 and "
+        "beta2=0.99; or a smaller lr"
         if game
         else "train on more images, with a smaller lr, or give the decoder more: a larger hidden or width, network=conv"
     )
@@ -95,7 +95,7 @@ def modes_missing(lines: Sequence[Line]) -> str | None:
         return None
     return (
         f"{MODES_MISSING}: the samples lack {usual:.0%} of the classes, in the median of the last {len(missing)} "
-        "looks; train on more images, or take a family that pays for what it leaves out: r3gan, or a larger gamma of it"
+        "looks; train on more images, or take a family that pays for what it leaves out: r3gan, or another gamma of it"
         if any("loss.discriminator" in line for line in lines)
         else f"{MODES_MISSING}: the samples lack {usual:.0%} of the classes, in the median of the last "
         f"{len(missing)} looks; train on more images, or weigh the reconstruction more: a smaller variance"
