@@ -3,8 +3,8 @@
     LIKELIER_DATA=DATA python recipes/adversarial/study.py recipes/adversarial/ablation.yaml results.jsonl
 
 A study is a YAML file: `data` (one set or several), `seeds` (how many), a budget (`images` or `minutes`), `looks`, and
-`models`, each a family with settings, which may have a budget of its own and `mixed_precision: true`. Every run is one
-line of the file of results, and is not made again if it is there, so that a study can be stopped, and gone on with, at
+`models`, each a family with settings, which may have a budget and `seeds` of its own and `mixed_precision: true`. Every
+run is one line of the file of results, and is not made again if it is there, so that a study can be stopped, and gone on with, at
 any time. `--part 2/8` makes every eighth of the runs, for several processes or machines; their files are put together
 with `cat`.
 
@@ -53,7 +53,10 @@ Job = dict[str, Any]
 def jobs_of(study: Mapping[str, Any]) -> Iterator[Job]:
     """Every run of a study: seeds in the outer loop, so that all models have as many when it is stopped early."""
     data = study["data"] if isinstance(study["data"], list) else [study["data"]]
-    for seed, name, (model, what) in product(range(study["seeds"]), data, study["models"].items()):
+    seeds = {model: what.get("seeds", study["seeds"]) for model, what in study["models"].items()}
+    for seed, name, (model, what) in product(range(max(seeds.values())), data, study["models"].items()):
+        if seed >= seeds[model]:
+            continue
         source = what if set(BUDGET) & set(what) else study
         budget = {k: v for k, v in source.items() if k in BUDGET}
         mixed = {k: v for k, v in what.items() if k == "mixed_precision"}
