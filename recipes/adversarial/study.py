@@ -4,9 +4,9 @@
 
 A study is a YAML file: `data` (one set or several), `seeds` (how many), a budget (`images` or `minutes`), `looks`, and
 `models`, each a family with settings, which may have a budget and `seeds` of its own and `mixed_precision: true`. Every
-run is one line of the file of results, and is not made again if it is there, so that a study can be stopped, and gone on with, at
-any time. `--part 2/8` makes every eighth of the runs, for several processes or machines; their files are put together
-with `cat`.
+run is one line of the file of results, and is not made again if it is there, so that a study can be stopped, and gone
+on with, at any time. `--part 2/8` makes every eighth of the runs, for several processes or machines; their files are
+put together with `cat`.
 
 A line holds the measures of 10,000 samples (Fréchet distance in the set's own three extractors; precision, recall,
 density and coverage in the first; classes without a sample, or the modes of stacked images, of 26,000) and how steady
