@@ -173,19 +173,20 @@ class Ours:
         for _ in range(3 if taped else 1):  # what a tape is made from
             self.game.turn()
         self.once = time.perf_counter() - start
+        self.images_of_a_turn = self.game.seen // self.game.turns
         self.save = timed(lambda: self.run.save(self.game.state()))
 
     def __call__(self, turns: int) -> float:
         """Train."""
         seconds = timed(lambda: self.play(turns))
-        share = turns * self.game.step.batch / self.game.budget
+        share = turns * self.images_of_a_turn / self.game.budget
         return seconds + share * (self.once + 2 * self.save) + seconds / CHECKPOINT_SECONDS * self.save
 
     def play(self, turns: int) -> None:
         """The last turns of the budget, without the last checkpoint."""
         game = self.game
         game.step.batches = Batches(self.images.train, 0, "cpu")  # anew: its permutation belongs to the time
-        game.step.batches.position, game.turns = game.budget - turns * game.step.batch, 0
+        game.step.batches.position, game.turns = game.budget - turns * self.images_of_a_turn, 0
         with suppress(Ended):
             play(game, self.run, lambda *_: {}, end, float("inf"))
             raise InputError("the training has diverged, so its turns were not all made: choose other seeds or data")

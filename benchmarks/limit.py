@@ -20,6 +20,8 @@ FLOAT = 4
 class Work:
     """What one turn has to do, whoever carries it out."""
 
+    images: int
+    """Images that it sees: several batches, where a player moves several times."""
     flops: int
     """Floating-point operations of its matrix products and convolutions, forward and backward."""
     bytes: int
@@ -32,15 +34,16 @@ class Work:
 def work_of(game: Game) -> Work:
     """The work of a turn, counted while one is made."""
     before, moved = game.seen, 0
-    with Recorder() as recorder:  # torch's own FlopCounterMode breaks off where a loss has a gradient in it
+    with Recorder() as recorder:  # torch's own FlopCounterMode breaks off in turns with gradients in their losses
         for move in game.family.turns(game.step):
             game.update(move)
             moved += sum(p.numel() for name in move.losses for p in game.parameters[name])
-    pixels = (game.seen - before) * math.prod(game.family.shape)
+    images = game.seen - before
+    pixels = images * math.prod(game.family.shape)
     weights = sum(p.numel() for p in game.family.parameters())
     flops = sum(flops_of(call) for call in recorder.calls)
     passes = (4 + 3) * FLOAT * moved + (1 + FLOAT) * pixels
-    return Work(flops, passes, 4 * FLOAT * weights + (1 + FLOAT) * pixels)
+    return Work(images, flops, passes, 4 * FLOAT * weights + (1 + FLOAT) * pixels)
 
 
 def flops_of(call: Call) -> int:

@@ -97,10 +97,11 @@ def contest(name: str, images: Images, batch: int, chosen: argparse.Namespace, p
             contenders["pythae"] = pythae.contender(make())
         for train in contenders.values():  # the first time is slower for all
             train(1)
-        turns = min(max(1, round(chosen.slot / fastest(likelier.game.turn, 0.1))), len(images.train) // batch)
+        wanted = round(chosen.slot / fastest(likelier.game.turn, 0.1))
+        turns = max(1, min(wanted, len(images.train) // work.images))
         rounds = [one_round(rotated(contenders, k), turns, work) for k in range(chosen.rounds)]
         look = seconds_of_a_look(make(), images, Path(folder)) if chosen.looks else None
-    epoch = len(images.train) / (turns * batch)
+    epoch = len(images.train) / (turns * work.images)
     return {
         "data": images.name,
         "threads": torch.get_num_threads(),

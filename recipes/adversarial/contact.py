@@ -10,7 +10,7 @@ import yaml
 from PIL import Image, ImageDraw
 from study import picture_of
 
-SIDE, TITLE, ACROSS = 230, 18, 5
+SIDE, TITLE, ACROSS = 230, 18, 4
 
 
 def main() -> None:
