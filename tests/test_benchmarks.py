@@ -82,6 +82,16 @@ def test_the_work_of_a_vae_is_what_its_equations_say(limit: ModuleType):
     assert limit.best_bandwidth(work.working_set, seconds=0.01) > 1e8
 
 
+def test_a_turn_of_several_batches_is_counted_with_all_of_them(limit: ModuleType):
+    works = {}
+    for every in (1, 4):
+        r3gan = find("r3gan")
+        family = build(r3gan, configure(r3gan, {"batch": 16, "every": every}), (1, 8, 8), 0)
+        works[every] = limit.work_of(Game(family, load("digits"), 0, 10**6, torch.device("cpu")))
+    assert [works[every].images for every in (1, 4)] == [16, 64]
+    assert 2 * works[1].flops < works[4].flops < 4 * works[1].flops  # penalties are in one round of four
+
+
 def test_training_is_timed_and_its_table_can_be_shown_again(tmp_path: Path):
     small = ["--data", "digits", "--batch", 64, "--threads", 1, "--rounds", 2, "--slot", 0.01]
     found, table = run("training.py", tmp_path, *small, "--families", "vae", "vae_gan", "r3gan")
