@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 # A process for each core, with a thread of its own: the networks of the tests are too small to be shared out.
 CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(CORES) --maxprocesses 8 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(CORES) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 # The lab's variance of ½ was chosen with 784 pixels; on the 64 of these digits it would hardly ask for a likeness.
 DEMO_SETTINGS ?= --set vae.variance=0.05
 
@@ -41,7 +41,7 @@ torture: $(VENV)/installed-dev
 
 # With the oldest versions that pyproject.toml allows, torch excepted, in an environment of its own.
 test-min: $(VENV)-min/installed
-	OMP_NUM_THREADS=1 $(VENV)-min/bin/pytest --numprocesses $(CORES) --maxprocesses 8 --dist loadfile -m "not slow and not torture"
+	OMP_NUM_THREADS=1 $(VENV)-min/bin/pytest --numprocesses $(CORES) --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m "not slow and not torture"
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check src tests recipes benchmarks docs notebooks
