@@ -92,3 +92,14 @@ def test_a_study_goes_on_with_what_is_there(
     assert sorted((line["model"], line["seed"]) for line in lines) == [("three", s) for s in range(3)] + [("yard", 0)]
     assert len({line["frechet_distance"] for line in lines}) == 4
     assert "| yard | 1 | 256 |" in capsys.readouterr().out
+
+
+def test_a_model_that_the_study_does_not_have_is_refused(
+    study: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL)
+    asked = ["study.py", str(tmp_path / "small.yaml"), str(tmp_path / "results.jsonl"), "--only", "yrad"]
+    monkeypatch.setattr(sys, "argv", asked)
+    with pytest.raises(SystemExit, match="2"):
+        study.main()
+    assert "there is no model 'yrad': wanted one of yard; three" in capsys.readouterr().err

@@ -155,6 +155,8 @@ def main() -> None:
     options = parser.parse_args()
     first, of = map(int, options.part.split("/"))
     study = yaml.safe_load(options.study.read_text())
+    if options.only not in (None, *study["models"]):
+        parser.error(f"--only: there is no model '{options.only}': wanted one of {'; '.join(study['models'])}")
     lines = options.results.read_text().splitlines() if options.results.exists() else []
     results = [json.loads(line) for line in lines]
     there = {tuple(line[k] for k in ("data", "model", "seed")) for line in results}
